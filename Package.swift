@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Tests run programs and read files with full Foundation; the strict rules are for what ships.
+let testing: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+
+let package = Package(
+  name: "nbd-secure",
+  products: [
+    .library(name: "NBDSecure", targets: ["NBDSecure"]),
+    .executable(name: "nbd-secure", targets: ["nbd-secure"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+  ],
+  targets: [
+    .target(name: "NBDProtocol", swiftSettings: strict),
+    .systemLibrary(name: "CGnuTLSLibrary", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+    .target(name: "CGnuTLS", dependencies: ["CGnuTLSLibrary"]),
+    .target(name: "CLinux"),
+    .target(
+      name: "LinuxIO",
+      dependencies: ["CLinux", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: strict),
+    .target(name: "TLS", dependencies: ["CGnuTLS", "LinuxIO"], swiftSettings: strict),
+    .target(
+      name: "NBDKernel",
+      dependencies: ["CLinux", "LinuxIO", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: strict),
+    .target(
+      name: "NBDSecure",
+      dependencies: [
+        "NBDProtocol", "TLS", "NBDKernel", "LinuxIO", "CLinux",
+        .product(name: "TOMLKit", package: "TOMLKit"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "nbd-secure",
+      dependencies: [
+        "NBDSecure",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
+    .testTarget(name: "NBDProtocolTests", dependencies: ["NBDProtocol"], swiftSettings: testing),
+    .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: testing),
+    .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),
+    .testTarget(name: "NBDSecureTests", dependencies: ["NBDSecure", "TestSupport"], swiftSettings: testing),
+    .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .testTarget(name: "KernelTests", dependencies: ["TestSupport"], swiftSettings: testing),
+  ],
+  cLanguageStandard: .gnu17
+)
