@@ -53,7 +53,11 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
-    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
+    .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+    .target(
+      name: "TestSupport", dependencies: ["CTestSupport", "CGnuTLSLibrary"],
+      path: "Tests/TestSupport",
+      swiftSettings: testing + [.enableUpcomingFeature("InternalImportsByDefault")]),
     .testTarget(name: "NBDProtocolTests", dependencies: ["NBDProtocol"], swiftSettings: testing),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: testing),
     .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+
+/// Where this build put its programs: beside the test bundle.
+package let buildDirectory: String = {
+  var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+  let count = readlink("/proc/self/exe", &buffer, buffer.count)
+  let path = String(
+    decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  return URL(fileURLWithPath: path).deletingLastPathComponent().path
+}()
+
+/// The program under test: `NBD_SECURE` of the environment, else the one of this build.
+package let nbdSecurePath =
+  ProcessInfo.processInfo.environment["NBD_SECURE"] ?? buildDirectory + "/nbd-secure"
+
+/// Runs the program under test.
+package func nbdSecure(
+  _ arguments: [String], environment: [String: String] = [:], input: [UInt8] = [],
+  timeout: Double = 30
+) throws -> Outcome {
+  try run(nbdSecurePath, arguments, environment: environment, input: input, timeout: timeout)
+}
+
+/// Runs the program under test.
+package func nbdSecure(_ arguments: String..., timeout: Double = 30) throws -> Outcome {
+  try nbdSecure(arguments, timeout: timeout)
+}

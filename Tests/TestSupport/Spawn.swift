@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import CTestSupport
+import Foundation
+
+/// What the harness passes to every program unless told otherwise: nothing of the caller's settings.
+package let cleanEnvironment: [String: String] = [
+  "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  "LC_ALL": "C.UTF-8",
+  // Neither the runner's home nor anybody's credentials in it are seen by the programs under test.
+  "HOME": "/nonexistent",
+  "XDG_CONFIG_HOME": "/nonexistent",
+]
+
+/// The absolute path of a program. A tool that is missing is an error, never a reason to skip.
+package func locate(_ program: String) throws -> String {
+  if program.contains("/") { return program }
+  for directory in cleanEnvironment["PATH", default: ""].split(separator: ":") {
+    let path = "\(directory)/\(program)"
+    if access(path, X_OK) == 0 { return path }
+  }
+  throw SystemError(program, because: "not installed; scripts/install-deps installs it")
+}
+
+/// Starts a program in a session of its own with the given descriptors as its 0, 1, 2, 3…
+/// and no others. Returns its process id.
+func spawn(
+  _ program: String, _ arguments: [String], environment: [String: String], directory: String?,
+  descriptors: [Int32]
+) throws -> pid_t {
+  let path = try locate(program)
+  let values = cleanEnvironment.merging(environment) { $1 }
+  let argv = ([path] + arguments).map { strdup($0) } + [nil]
+  let envp = values.map { strdup("\($0.key)=\($0.value)") } + [nil]
+  defer { for text in argv + envp { free(text) } }
+  var pid: pid_t = 0
+  let error = tests_spawn(
+    &pid, path, argv, envp, directory, descriptors, Int32(descriptors.count))
+  guard error == 0 else {
+    errno = error
+    throw SystemError("start \(path)")
+  }
+  return pid
+}
+
+/// A pipe, both ends close-on-exec.
+func makePipe() throws -> (read: Int32, write: Int32) {
+  var ends: [Int32] = [0, 0]
+  guard tests_pipe(&ends) == 0 else { throw SystemError("pipe2") }
+  return (ends[0], ends[1])
+}
+
+/// Seconds on the monotonic clock.
+package func now() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
+
+/// Polls `condition` until it holds or the time is over; false when it never did.
+package func eventually(within seconds: Double = 10, _ condition: () throws -> Bool) rethrows
+  -> Bool
+{
+  let end = now() + seconds
+  while true {
+    if try condition() { return true }
+    if now() > end { return false }
+    usleep(5000)
+  }
+}
