@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CLinux
+internal import Glibc
+package import SystemPackage
+
+/// What fstat(2) tells about a file.
+package struct FileFacts: Hashable, Sendable {
+  /// A device number.
+  package struct Device: Hashable, Sendable {
+    package let major: UInt32
+    package let minor: UInt32
+    package init(major: UInt32, minor: UInt32) {
+      self.major = major
+      self.minor = minor
+    }
+  }
+
+  private let rawMode: UInt32
+  /// The owner.
+  package let user: UInt32
+  /// The group.
+  package let group: UInt32
+  /// In bytes.
+  package let size: UInt64
+  package let inode: UInt64
+  /// The device that holds the file.
+  package let device: Device
+  /// The device that a block or character special file stands for.
+  package let special: Device
+  /// Last change of the contents, seconds since 1970.
+  package let modified: Int64
+
+  /// The permission bits, 0o7777.
+  package var mode: UInt32 { rawMode & 0o7777 }
+  package var isRegular: Bool { rawMode & S_IFMT == S_IFREG }
+  package var isDirectory: Bool { rawMode & S_IFMT == S_IFDIR }
+  package var isBlockDevice: Bool { rawMode & S_IFMT == S_IFBLK }
+  package var isSocket: Bool { rawMode & S_IFMT == S_IFSOCK }
+
+  private init(_ raw: clinux_file_facts) {
+    rawMode = raw.mode
+    user = raw.uid
+    group = raw.gid
+    size = raw.size
+    inode = raw.inode
+    device = Device(major: raw.device_major, minor: raw.device_minor)
+    special = Device(major: raw.special_major, minor: raw.special_minor)
+    modified = raw.modified_seconds
+  }
+
+  /// Of an open file.
+  package init(of descriptor: Int32) throws(Errno) {
+    var raw = clinux_file_facts()
+    try unsafe check(clinux_fstat(descriptor, &raw))
+    self.init(raw)
+  }
+
+  /// Of a path; of what a symbolic link points to, unless `followLinks` is false.
+  package init(path: String, followLinks: Bool = true) throws(Errno) {
+    var raw = clinux_file_facts()
+    try unsafe check(clinux_stat(path, followLinks ? 1 : 0, &raw))
+    self.init(raw)
+  }
+}
+
+/// A whole file, read through one descriptor so that the facts belong to the bytes.
+package struct FileContents: Sendable {
+  package var bytes: [UInt8]
+  package let facts: FileFacts
+}
+
+/// Reads a file of at most `limit` bytes; throws `fileTooLarge` for a longer one, `isDirectory` for
+/// a directory. Never blocks on a FIFO. The only copy of the bytes is the one returned, so that a
+/// caller can wipe secrets.
+package func readFile(_ path: String, limit: Int) throws(Errno) -> FileContents {
+  let file = try openFile(path, flags: O_RDONLY | O_NONBLOCK | O_NOCTTY)
+  let facts = try FileFacts(of: file.raw)
+  if facts.isDirectory { throw .isDirectory }
+  // One more than expected shows growth and the limit; sysfs and proc give sizes of 0 or 4096.
+  let expected =
+    facts.isRegular && facts.size > 4096 ? min(Int(clamping: facts.size), limit) : limit
+  var failed: Errno?
+  var total = 0
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: expected + 1) { buffer, count in
+    let raw = UnsafeMutableRawBufferPointer(buffer)
+    loop: while total <= expected {
+      switch unsafe readSome(file.raw, into: .init(rebasing: raw[total..<(expected + 1)])) {
+      case .bytes(let got): total += got
+      case .closed: break loop
+      case .wouldBlock:
+        failed = .wouldBlock
+        break loop
+      case .failed(let error):
+        failed = error
+        break loop
+      }
+    }
+    count = failed == nil && total <= expected ? total : 0
+  }
+  if let failed { throw failed }
+  guard total <= expected else { throw .fileTooLarge }
+  return FileContents(bytes: bytes, facts: facts)
+}
+
+/// The text of a small file of the kernel's (sysfs, proc), without the newline at its end.
+package func readLine(_ path: String, limit: Int = 4096) throws(Errno) -> String {
+  let bytes = try readFile(path, limit: limit).bytes
+  return String(decoding: bytes.last == 10 ? bytes.dropLast() : bytes[...], as: UTF8.self)
+}
+
+/// Writes to a file that is there already, such as one in sysfs or proc.
+package func writeExisting(_ path: String, _ text: String) throws(Errno) {
+  let file = try openFile(path, flags: O_WRONLY)
+  try writeAll(file.raw, Array(text.utf8))
+}
+
+/// Writes all bytes to a blocking descriptor.
+package func writeAll(_ file: Int32, _ bytes: [UInt8]) throws(Errno) {
+  var done = 0
+  while done < bytes.count {
+    let outcome = unsafe bytes.withUnsafeBytes {
+      unsafe writeSome(file, UnsafeRawBufferPointer(rebasing: $0[done...]))
+    }
+    switch outcome {
+    case .bytes(let more): done += more
+    case .wouldBlock: try wait(file, for: .write, until: .never)
+    case .closed: throw .brokenPipe
+    case .failed(let error): throw error
+    }
+  }
+}
+
+/// Replaces a file in one step: whoever reads `path` sees the old contents or the new, whole and on
+/// disk, also after a crash.
+package func writeFileAtomically(
+  _ path: String, _ bytes: [UInt8], mode: UInt32 = 0o644
+) throws(Errno) {
+  let temporary = "\(path).\(getpid()).\(monotonicNanoseconds())"
+  do {
+    let file = try openFile(
+      temporary, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
+    try check(fchmod(file.raw, mode))
+    try writeAll(file.raw, bytes)
+    try check(fsync(file.raw))
+    try unsafe check(rename(temporary, path))
+  } catch {
+    _ = unsafe unlink(temporary)
+    throw error
+  }
+  let slash = path.lastIndex(of: "/")
+  let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+  let parent = try openFile(directory, flags: O_RDONLY | O_DIRECTORY)
+  try check(fsync(parent.raw))
+}
+
+/// Makes a directory; one that is there already is left as it is.
+package func makeDirectory(_ path: String, mode: UInt32 = 0o755) throws(Errno) {
+  if unsafe mkdir(path, mode) < 0 && Glibc.errno != EEXIST { throw lastErrno() }
+}
+
+/// Removes a file; whether it was there.
+@discardableResult
+package func removeFile(_ path: String) throws(Errno) -> Bool {
+  if unsafe unlink(path) == 0 { return true }
+  if Glibc.errno == ENOENT { return false }
+  throw lastErrno()
+}
+
+/// Where a symbolic link points.
+package func readLink(_ path: String) throws(Errno) -> String {
+  var bytes = [UInt8](repeating: 0, count: 4096)
+  let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+    unsafe buffer.withMemoryRebound(to: CChar.self) {
+      unsafe readlink(path, $0.baseAddress!, $0.count)
+    }
+  }
+  guard got >= 0 else { throw lastErrno() }
+  return String(decoding: bytes.prefix(got), as: UTF8.self)
+}
+
+private final class NameList {
+  var names: [String] = []
+}
+
+/// The names in a directory but "." and "..", sorted.
+package func listDirectory(_ path: String) throws(Errno) -> [String] {
+  let list = NameList()
+  try unsafe check(
+    clinux_list_directory(path, Unmanaged.passUnretained(list).toOpaque()) { context, name in
+      guard let context = unsafe context, let name = unsafe name else { return }
+      let list = unsafe Unmanaged<NameList>.fromOpaque(context).takeUnretainedValue()
+      list.names.append(unsafe String(cString: name))
+    })
+  return list.names.sorted()
+}
+
+/// Overwrites bytes that held a secret, in a way the compiler does not leave out.
+package func wipe(_ bytes: inout [UInt8]) {
+  unsafe bytes.withUnsafeMutableBytes { unsafe clinux_wipe($0.baseAddress, $0.count) }
+  bytes = []
+}
