@@ -65,7 +65,9 @@ let package = Package(
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),
-    .testTarget(name: "KernelTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .testTarget(
+      name: "KernelTests", dependencies: ["TestSupport"], exclude: ["guest"],
+      swiftSettings: testing),
   ],
   cLanguageStandard: .gnu17
 )
