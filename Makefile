@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+SWIFT   ?= swift
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# Symbols are 14 MB of 30: a stripped binary is what gets installed.
+RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
+RELEASE       := .build/release/nbd-secure
+
+.PHONY: all demo test install clean format lint
+
+all:
+	$(SWIFT) build $(RELEASE_FLAGS)
+
+# The main job, seen with one's own eyes: installs what it needs, builds, attaches, verifies.
+demo:
+	scripts/install-deps
+	$(SWIFT) build $(RELEASE_FLAGS)
+	scripts/demo $(RELEASE)
+
+test:
+	scripts/test
+
+install: all
+	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/nbd-secure
+	install -D -m 0644 docs/cli.md $(DESTDIR)$(PREFIX)/share/doc/nbd-secure/cli.md
+	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nbd-secure/LICENSE
+
+clean:
+	$(SWIFT) package clean
+
+format:
+	$(SWIFT) format -i -r Package.swift Sources Tests
+
+lint:
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests
