@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Reads the values of one table of a policy file; what is left over at the end is an unknown key.
+struct PolicyReader {
+  /// No list of a policy file is longer.
+  static let maximumListLength = 1024
+
+  let file: String
+  /// The table's own path (`rule[2]`), empty at the top.
+  let path: String
+  private var entries: [String: PolicyValue]
+
+  init(file: String, path: String, entries: [String: PolicyValue]) {
+    self.file = file
+    self.path = path
+    self.entries = entries
+  }
+
+  /// The full name of a key, for messages.
+  private func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+
+  func error(_ key: String, _ reason: String, hint: String? = nil) -> PolicyError {
+    PolicyError(file: file, key: name(key), reason, hint: hint)
+  }
+
+  private mutating func take(_ key: String) -> PolicyValue? {
+    entries.removeValue(forKey: key)
+  }
+
+  private func wrongType(_ key: String, _ value: PolicyValue, wanted: String) -> PolicyError {
+    error(key, "must be \(wanted), not \(value.typeName)")
+  }
+
+  mutating func string(_ key: String) throws(PolicyError) -> String? {
+    switch take(key) {
+    case nil: return nil
+    case .string(let text): return text
+    case .some(let value): throw wrongType(key, value, wanted: "a string")
+    }
+  }
+
+  mutating func boolean(_ key: String) throws(PolicyError) -> Bool? {
+    switch take(key) {
+    case nil: return nil
+    case .boolean(let flag): return flag
+    case .some(let value): throw wrongType(key, value, wanted: "true or false")
+    }
+  }
+
+  mutating func integer(_ key: String, in range: ClosedRange<Int64>) throws(PolicyError) -> Int64? {
+    switch take(key) {
+    case nil: return nil
+    case .integer(let number):
+      guard range.contains(number) else {
+        throw error(key, "must be from \(range.lowerBound) to \(range.upperBound), not \(number)")
+      }
+      return number
+    case .some(let value): throw wrongType(key, value, wanted: "an integer")
+    }
+  }
+
+  mutating func table(_ key: String) throws(PolicyError) -> PolicyReader? {
+    switch take(key) {
+    case nil: return nil
+    case .table(let entries): return PolicyReader(file: file, path: name(key), entries: entries)
+    case .some(let value): throw wrongType(key, value, wanted: "a table")
+    }
+  }
+
+  mutating func tables(_ key: String) throws(PolicyError) -> [PolicyReader] {
+    switch take(key) {
+    case nil: return []
+    case .array(let values):
+      var readers: [PolicyReader] = []
+      for (index, value) in values.enumerated() {
+        let place = "\(key)[\(index + 1)]"
+        guard case .table(let entries) = value else {
+          throw wrongType(place, value, wanted: "a table")
+        }
+        readers.append(PolicyReader(file: file, path: name(place), entries: entries))
+      }
+      return readers
+    case .some(let value): throw wrongType(key, value, wanted: "tables: [[\(key)]]")
+    }
+  }
+
+  /// One of a set of words.
+  mutating func word<Word>(_ key: String) throws(PolicyError) -> Word?
+  where Word: RawRepresentable<String> & CaseIterable {
+    guard let text = try string(key) else { return nil }
+    guard let word = Word(rawValue: text) else {
+      let known = Word.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+      throw error(key, "unknown value \"\(text)\"", hint: "one of \(known)")
+    }
+    return word
+  }
+
+  /// A list of strings, or a single one, each parsed by `parse`. An empty list is refused: it
+  /// could mean everything or nothing.
+  mutating func list<Element>(
+    _ key: String, of what: String, _ parse: (String) -> Element?
+  ) throws(PolicyError) -> [Element]? {
+    let values: [PolicyValue]
+    switch take(key) {
+    case nil: return nil
+    case .array(let array): values = array
+    case .some(let value): values = [value]
+    }
+    guard !values.isEmpty else { throw error(key, "is an empty list") }
+    guard values.count <= Self.maximumListLength else {
+      throw error(key, "has more than \(Self.maximumListLength) entries")
+    }
+    var elements: [Element] = []
+    for value in values {
+      let text: String
+      switch value {
+      case .string(let string): text = string
+      case .integer(let number) where Element.self == PolicyVsockPattern.self: text = "\(number)"
+      default: throw wrongType(key, value, wanted: "a list of \(what)")
+      }
+      guard text.utf8.count <= PolicyGlob.maximumLength, let element = parse(text) else {
+        throw error(key, "\"\(text.prefix(80))\" is none of: \(what)")
+      }
+      elements.append(element)
+    }
+    return elements
+  }
+
+  /// Refuses what nobody took.
+  func finish(known: [String]) throws(PolicyError) {
+    guard let key = entries.keys.min() else { return }
+    throw error(
+      String(key.prefix(80)), "unknown key", hint: "known here: \(known.joined(separator: ", "))")
+  }
+}
