@@ -144,7 +144,11 @@ extension SocketAddress {
   ) throws(Errno) -> SocketAddress {
     var raw = clinux_address()
     var length = socklen_t(MemoryLayout<clinux_address>.size)
-    try unsafe check(call(&raw.any, &length))
+    // Not `&raw.any`: a member of a C union is a copy, as large as that member alone.
+    let result = unsafe withUnsafeMutablePointer(to: &raw) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe call($0, &length) }
+    }
+    try check(result)
     guard let address = unsafe SocketAddress(raw: &raw, length: length) else {
       throw .addressFamilyNotSupported
     }

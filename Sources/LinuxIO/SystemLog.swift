@@ -14,7 +14,7 @@ package enum LogPriority: Int, Sendable, Comparable {
 ///
 /// Nothing is kept open but one datagram socket, so that a restart of the log daemon is survived.
 /// Messages that nobody takes are dropped: logging never blocks I/O.
-package struct SystemLog: ~Copyable, Sendable {
+package final class SystemLog: Sendable {
   /// Messages are cut at so many bytes, well below what a datagram takes.
   package static let messageLimit = 8192
 
@@ -36,7 +36,7 @@ package struct SystemLog: ~Copyable, Sendable {
 
   /// Writes one event; further journal fields as (NAME, value). Whether somebody took it.
   @discardableResult
-  package borrowing func write(
+  package func write(
     _ priority: LogPriority, _ message: String, fields: [(String, String)] = []
   ) -> Bool {
     let journal = Self.journalEntry(
@@ -53,7 +53,7 @@ package struct SystemLog: ~Copyable, Sendable {
     return send(Array(line.utf8), to: syslogPath)
   }
 
-  private borrowing func send(_ bytes: [UInt8], to path: String) -> Bool {
+  private func send(_ bytes: [UInt8], to path: String) -> Bool {
     do {
       try sendDatagram(socket.raw, bytes, to: .unix(path: path))
       return true

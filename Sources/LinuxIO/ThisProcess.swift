@@ -52,6 +52,22 @@ package enum ThisProcess {
     try writeExisting("/proc/self/oom_score_adj", String(value))
   }
 
+  /// Whether a capability is effective, by its number in linux/capability.h.
+  package static func hasCapability(_ number: Int) -> Bool {
+    guard let status = try? readFile("/proc/self/status", limit: 1 << 16) else { return false }
+    let lines = String(decoding: status.bytes, as: UTF8.self).split(separator: "\n")
+    guard let line = lines.first(where: { $0.hasPrefix("CapEff:") }),
+      let set = UInt64(line.dropFirst("CapEff:".count).drop { $0 == "\t" || $0 == " " }, radix: 16)
+    else { return false }
+    return number >= 0 && number < 64 && set & (1 << UInt64(number)) != 0
+  }
+
+  /// RLIMIT_MEMLOCK in bytes, the maximum for none.
+  package static var lockedMemoryLimit: UInt64 {
+    var bytes: UInt64 = 0
+    return unsafe clinux_locked_memory_limit(&bytes) == 0 ? bytes : 0
+  }
+
   /// Makes writes to a closed socket or pipe return EPIPE.
   package static func ignoreBrokenPipes() { _ = signal(SIGPIPE, SIG_IGN) }
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import LinuxIO
+import SystemPackage
+import Testing
+
+/// A directory that goes with the test.
+final class Scratch {
+  let path = NSTemporaryDirectory() + "nbd-secure-" + UUID().uuidString
+
+  init() {
+    try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func file(_ name: String, _ contents: String) -> String {
+    let full = "\(path)/\(name)"
+    try! FileManager.default.createDirectory(
+      atPath: (full as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+    try! Data(contents.utf8).write(to: URL(fileURLWithPath: full))
+    return full
+  }
+}
+
+@Suite struct FileTests {
+  let scratch = Scratch()
+
+  @Test func readsWithinItsLimit() throws {
+    let path = scratch.file("a", "hello\n")
+    #expect(try readFile(path, limit: 6).bytes == Array("hello\n".utf8))
+    #expect(try readFile(path, limit: 6).facts.isRegular)
+    #expect(throws: Errno.fileTooLarge) { try readFile(path, limit: 5) }
+    let long = scratch.file("b", String(repeating: "x", count: 10_000))
+    #expect(try readFile(long, limit: 10_000).bytes.count == 10_000)
+    #expect(throws: Errno.fileTooLarge) { try readFile(long, limit: 9_999) }
+    #expect(try readLine(path) == "hello")
+    #expect(throws: Errno.isDirectory) { try readFile(scratch.path, limit: 10) }
+    #expect(try !readFile("/proc/self/status", limit: 1 << 16).bytes.isEmpty)
+  }
+
+  @Test func fifoDoesNotBlock() throws {
+    let path = scratch.path + "/fifo"
+    #expect(mkfifo(path, 0o600) == 0)
+    #expect(try !readFile(path, limit: 10).facts.isRegular)
+  }
+
+  @Test func replacesAtomically() throws {
+    let path = scratch.path + "/state"
+    try writeFileAtomically(path, [1, 2], mode: 0o600)
+    try writeFileAtomically(path, [3], mode: 0o640)
+    let contents = try readFile(path, limit: 10)
+    #expect(contents.bytes == [3])
+    #expect(contents.facts.mode == 0o640)
+    #expect(try listDirectory(scratch.path) == ["state"])
+    #expect(throws: Errno.noSuchFileOrDirectory) {
+      try writeFileAtomically(scratch.path + "/no/state", [1])
+    }
+    #expect(try removeFile(path))
+    #expect(try !removeFile(path))
+  }
+
+  @Test func lockIsHeldOnce() throws {
+    let path = scratch.path + "/lock"
+    #expect(try LockFile.holder(of: path) == nil)
+    do {
+      let lock = try LockFile.acquire(path)
+      #expect(lock != nil ? true : false)
+      #expect(try LockFile.acquire(path) == nil ? true : false)
+      #expect(try LockFile.holder(of: path) == getpid())
+    }
+    #expect(try LockFile.holder(of: path) == nil)
+    let again = try LockFile.acquire(path)
+    #expect(again != nil ? true : false)
+  }
+
+  @Test func ringIsContiguousEverywhere() throws {
+    var ring = try MirroredRing(capacity: 5000)
+    #expect(ring.capacity == 8192)
+    ring.produced(8000)
+    ring.consumed(8000)
+    #expect(ring.free == 8192)
+    ring.writable.copyBytes(from: (0..<8192).map { UInt8(truncatingIfNeeded: $0) })
+    ring.produced(9000)
+    #expect(ring.count == 8192)
+    #expect(ring.free == 0)
+    #expect(ring.readable.elementsEqual((0..<8192).map { UInt8(truncatingIfNeeded: $0) }))
+    ring.consumed(100)
+    #expect(ring.readable.first == 100)
+    #expect(ring.start == 8100)
+    ring.consumed(1 << 20)
+    #expect(ring.count == 0)
+    #expect(throws: Errno.invalidArgument) { _ = try MirroredRing(capacity: 0).capacity }
+  }
+
+  @Test func wipeEmpties() {
+    var secret: [UInt8] = [1, 2, 3]
+    wipe(&secret)
+    #expect(secret.isEmpty)
+  }
+}
