@@ -17,6 +17,9 @@ package final class PKI: Sendable {
     guard made.status == 0 else { throw SystemError("scripts/test-pki", because: made.description) }
   }
 
+  /// Where it all lies.
+  package var root: String { directory.path }
+
   /// The path of one of its files or directories.
   package func path(_ name: String) -> String { directory.file(name) }
 

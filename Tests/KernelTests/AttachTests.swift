@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+import TestSupport
+import Testing
+
+/// The program on a real kernel's nbd driver, one guest for each scenario.
+@Suite(.serialized) struct AttachTests {
+  @Test(arguments: [
+    Scenario("boot", "0"),
+    Scenario("round-trip", "64", timeout: 180),
+    Scenario("round-trip", "8", "--binding", "netlink"),
+    Scenario("round-trip", "8", "--binding", "ioctl"),
+    Scenario("psk"),
+    Scenario("read-only"),
+    Scenario("read-only", "--binding", "ioctl"),
+    Scenario("two-devices"),
+    Scenario("two-devices", "--binding", "ioctl"),
+    Scenario("four-connections"),
+    Scenario("block-size"),
+    Scenario("again"),
+  ])
+  func works(_ scenario: Scenario) throws { try passes(scenario) }
+
+  @Test(arguments: [
+    Scenario("in-use"),
+    Scenario("in-use", "--binding", "ioctl"),
+    Scenario("sigterm"),
+    Scenario("server-gone", "idle"),
+    Scenario("server-gone", "busy"),
+    Scenario("server-gone", "silent"),
+    Scenario("server-gone", "idle", "--binding", "ioctl"),
+    Scenario("server-gone", "busy", "--binding", "ioctl"),
+    Scenario("refusals"),
+    Scenario("no-driver", guest: ["--modules", "tls"]),
+    Scenario("interrupted"),
+  ])
+  func holdsInTrouble(_ scenario: Scenario) throws { try passes(scenario) }
+
+  @Test func guestReportsFailure() throws {
+    let seen = try Scenario("boot", "3").play()
+    #expect(seen.status == 3, "\(seen)")
+  }
+
+  private func passes(_ scenario: Scenario) throws {
+    let seen = try scenario.play()
+    #expect(seen.status == 0, "\(seen)")
+  }
+}

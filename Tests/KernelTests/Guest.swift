@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import TestSupport
+
+/// A script that runs as root on a real kernel: `guest/scenarios/NAME ARGUMENTS`.
+struct Scenario: Sendable, CustomStringConvertible {
+  var name: String
+  var arguments: [String]
+  /// Options of run-guest.
+  var guest: [String]
+  /// Seconds until it is given up.
+  var timeout: Int
+
+  init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 90) {
+    self.name = name
+    self.arguments = arguments
+    self.guest = guest
+    self.timeout = timeout
+  }
+
+  var description: String { ([name] + arguments).joined(separator: " ") }
+
+  /// Boots a kernel for this scenario alone, with the program and the certificates of this run.
+  func play() throws -> Outcome {
+    let pki = try PKI.shared.get()
+    let guestDirectory = repository + "/Tests/KernelTests/guest"
+    let options = [
+      "--timeout", "\(timeout)", "--env", "NBD_SECURE=\(nbdSecurePath)", "--env", "PKI=\(pki.root)",
+      "--share", pki.root,
+    ]
+    return try run(
+      guestDirectory + "/run-guest",
+      options + guest + ["\(guestDirectory)/scenarios/\(name)"] + arguments,
+      directory: repository, timeout: Double(timeout) + 20)
+  }
+}
