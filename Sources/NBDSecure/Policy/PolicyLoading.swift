@@ -6,9 +6,10 @@ extension PolicySet {
   /// what is there and cannot be trusted or understood throws, and then nothing is allowed.
   ///
   /// - Parameters:
-  ///   - hostFile: may be missing. Its directory, if there, must be safe as well: who can write
-  ///     to it can take the file away.
-  ///   - hostDirectory: may be missing. Its `*.toml`, without hidden files, in byte order.
+  ///   - hostFile: may be missing. The directory it is in must be safe as well: who can write
+  ///     there can take the file away.
+  ///   - hostDirectory: may be missing; the same holds. Its `*.toml`, without hidden files,
+  ///     in byte order.
   ///   - extra: `--policy`; these must be there.
   public static func load(
     hostFile: String = "/etc/nbd-secure/policy.toml",
@@ -16,11 +17,9 @@ extension PolicySet {
     extra: [String] = []
   ) throws(PolicyError) -> PolicySet {
     var paths: [String] = []
-    let parent = FilePath(hostFile).removingLastComponent().string
-    if try PolicyStorage.isPresent(parent) {
-      try PolicyStorage.checkDirectory(parent)
-      if try PolicyStorage.isPresent(hostFile) { paths.append(hostFile) }
-    }
+    try checkParent(of: hostFile)
+    if try PolicyStorage.isPresent(hostFile) { paths.append(hostFile) }
+    try checkParent(of: hostDirectory)
     if try PolicyStorage.isPresent(hostDirectory) {
       try PolicyStorage.checkDirectory(hostDirectory)
       paths += try PolicyStorage.policyFiles(in: hostDirectory)
@@ -32,5 +31,11 @@ extension PolicySet {
         try PolicyFile(parsing: text, path: path, canonical: PolicyStorage.canonicalPath))
     }
     return PolicySet(files: files)
+  }
+
+  private static func checkParent(of path: String) throws(PolicyError) {
+    let parent = FilePath(path).removingLastComponent().string
+    let directory = parent.isEmpty ? "." : parent
+    if try PolicyStorage.isPresent(directory) { try PolicyStorage.checkDirectory(directory) }
   }
 }

@@ -80,9 +80,13 @@ struct PolicyHostPattern: Hashable, Sendable {
   /// Whether the pattern is an IP literal, and this address is it.
   func isAddress(_ other: PolicyAddress) -> Bool { address == other }
 
-  /// Lower case, without brackets and the trailing dot of a rooted name.
+  /// ASCII in lower case, without brackets and the trailing dot of a rooted name. Other letters
+  /// stay: some of them (U+212A) would turn into ASCII ones.
   static func plain(_ name: String) -> String {
-    var plain = name.lowercased()[...]
+    let lower = name.unicodeScalars.map { scalar in
+      ("A"..."Z").contains(scalar) ? Unicode.Scalar(UInt8(scalar.value) | 0x20) : scalar
+    }
+    var plain = String(String.UnicodeScalarView(lower))[...]
     if plain.hasPrefix("["), plain.hasSuffix("]") { plain = plain.dropFirst().dropLast() }
     if plain.count > 1, plain.hasSuffix(".") { plain = plain.dropLast() }
     return String(plain)
