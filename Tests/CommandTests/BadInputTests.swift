@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// Mistakes get one line, a hint where it helps, the right exit status, and leave nothing behind.
+@Suite struct BadInputTests {
+  private let pki: PKI
+
+  init() throws { pki = try PKI.shared.get() }
+
+  @Test(arguments: usageMistakes) func usage(_ mistake: Mistake) throws {
+    let seen = try nbdSecure(mistake.arguments)
+    #expect(
+      seen.deviations(status: mistake.status, saying: mistake.saying, hinting: mistake.hinting)
+        == [])
+    #expect(leftBehind() == [])
+  }
+
+  @Test(arguments: ["attach", "info", "list"]) func plaintextIsForbiddenBeforeConnecting(
+    _ verb: String
+  ) throws {
+    let server = try FakeServer { try $0.greet() }
+    for endpoint in [["nbd://localhost:\(server.port)/"], ["nbd://127.0.0.1:\(server.port)/disk"]] {
+      let seen = try nbdSecure([verb] + endpoint)
+      #expect(seen.deviations(status: 78, saying: ["plaintext"], hinting: "nbds") == [])
+    }
+    usleep(200_000)
+    #expect(server.connections.isEmpty)
+  }
+
+  @Test func tlsSchemeOutranksAllowedPlaintext() throws {
+    let server = try Server(ServerConfiguration(.nbdkit, tls: .off))
+    let seen = try nbdSecure("info", "--allow-plaintext", "nbds://localhost:\(server.port)/")
+    #expect(seen.deviations(status: 78, saying: ["TLS"]) == [])
+  }
+
+  @Test func unixSocketWithoutName() throws {
+    for (options, status) in [([], 64), (["--tls-hostname", "localhost"], 69)]
+      as [([String], Int32)]
+    {
+      let seen = try nbdSecure(
+        ["info", "--unix", "/run/no-such-directory/nbd.sock", "--tls-creds", pki.trustOnly]
+          + options)
+      #expect(seen.deviations(status: status) == [])
+    }
+  }
+
+  @Test func pinWithKeysIsUsage() throws {
+    let pin = "sha256:" + String(repeating: "0", count: 64)
+    let seen = try nbdSecure(
+      "info", "--hostname", "localhost", "--port", "1", "--tls-creds", pki.psk, "--tls-pin", pin)
+    #expect(seen.deviations(status: 64, saying: ["--tls-pin"]) == [])
+  }
+
+  @Test func namedCredentialsThatAreMissing() throws {
+    let directory = try TemporaryDirectory()
+    let empty = try directory.directory("empty")
+    let absent = directory.file("absent")
+    for (options, path) in [
+      (["--tls-creds", absent], absent), (["--tls-creds", empty], empty),
+      (["--psk-file", absent], absent),
+      (["--tls-creds", pki.client, "--tls-key-password-file", absent], absent),
+    ] {
+      let seen = try nbdSecure(["info", "--hostname", "localhost", "--port", "1"] + options)
+      #expect(seen.deviations(status: 66, saying: [path]) == [])
+    }
+  }
+
+  @Test func bothKindsOfCredentialsInOneDirectory() throws {
+    let directory = try TemporaryDirectory()
+    try directory.write(
+      "ca-cert.pem", try String(contentsOfFile: pki.trustOnly + "/ca-cert.pem", encoding: .utf8))
+    try directory.write("keys.psk", try String(contentsOfFile: pki.pskFile, encoding: .utf8))
+    let seen = try nbdSecure(
+      "info", "--hostname", "localhost", "--port", "1", "--tls-creds", directory.path)
+    #expect(
+      seen.deviations(status: 66, saying: [directory.path, "keys.psk"], hinting: "--psk-file") == []
+    )
+  }
+
+  @Test func unreachableServers() throws {
+    let port = try freePort()
+    let to = ["--port", "\(port)", "--tls-creds", pki.trustOnly]
+    let refused = try nbdSecure(["info", "--hostname", "localhost"] + to)
+    #expect(refused.deviations(status: 69, saying: ["localhost", "refused"]) == [])
+    let socket = try nbdSecure(
+      "info", "--unix", "/nonexistent/nbd.sock", "--tls-hostname", "localhost", "--tls-creds",
+      pki.trustOnly)
+    #expect(socket.deviations(status: 69, saying: ["/nonexistent/nbd.sock"]) == [])
+    // A label of more than 63 bytes cannot exist, so no resolver is needed to know that.
+    let unknown = try nbdSecure(
+      ["info", "--hostname", String(repeating: "a", count: 64) + ".example"] + to)
+    #expect(unknown.deviations(status: 68, saying: ["aaaa"]) == [])
+  }
+
+  @Test func silentServersMeetTheDeadline() throws {
+    let server = try FakeServer { $0.pause(8) }
+    let seen = try nbdSecure(
+      "info", "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
+      "--tls-creds", pki.trustOnly, "--connect-timeout", "1")
+    #expect(seen.deviations(status: 75, saying: ["localhost"], within: 3) == [])
+    #expect(seen.seconds >= 0.9)
+  }
+
+  @Test func controlCharactersStayInTheLine() throws {
+    let seen = try nbdSecure(
+      "info", "--hostname", "local\u{1b}[31mhost\nnbd-secure: all is well", "--port", "1",
+      "--tls-creds", pki.trustOnly)
+    #expect(seen.status != 0)
+    #expect(seen.errorLines.filter { $0.hasPrefix("nbd-secure: ") }.count == 1, "\(seen)")
+    #expect(!seen.stderr.contains("\u{1b}"))
+  }
+
+  @Test func jsonVerbsFailTheSameWay() throws {
+    for verb in ["list", "info"] {
+      let seen = try nbdSecure(verb, "--json", "--hostname", "localhost", "--port", "99999")
+      #expect(seen.deviations(status: 64, saying: ["port"]) == [])
+    }
+  }
+
+  /// State files that attachments of this machine would have.
+  private func leftBehind() -> [String] {
+    let files = (try? FileManager.default.contentsOfDirectory(atPath: "/run/nbd-secure")) ?? []
+    return files.filter { $0.hasSuffix(".json") }
+  }
+}
