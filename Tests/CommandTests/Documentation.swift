@@ -49,10 +49,8 @@ struct DocumentedCommandLine {
   }
 
   static func options(_ text: String) -> Set<String> {
-    Set(
-      text.matches(of: /(?<![\w-])--[a-z][a-z0-9-]*|(?<![\w-])-[a-z](?![\w-])/).map {
-        String($0.output)
-      })
+    let words = text.split { !($0.isLetter || $0.isNumber || $0 == "-") }.map(String.init)
+    return Set(words.filter { $0.wholeMatch(of: /--[a-z][a-z0-9-]*|-[a-z]/) != nil })
   }
 }
 
