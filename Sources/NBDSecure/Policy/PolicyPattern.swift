@@ -80,6 +80,13 @@ struct PolicyHostPattern: Hashable, Sendable {
   /// Whether the pattern is an IP literal, and this address is it.
   func isAddress(_ other: PolicyAddress) -> Bool { address == other }
 
+  /// Whether two names, or two ways to write an address, mean the same.
+  static func isSame(_ left: String?, _ right: String?) -> Bool {
+    guard let left, let right else { return left == nil && right == nil }
+    if let address = PolicyAddress(left) { return PolicyAddress(right) == address }
+    return plain(left) == plain(right)
+  }
+
   /// ASCII in lower case, without brackets and the trailing dot of a rooted name. Other letters
   /// stay: some of them (U+212A) would turn into ASCII ones.
   static func plain(_ name: String) -> String {

@@ -8,6 +8,11 @@ public struct PolicySet: Hashable, Sendable {
   /// The policy of a host without policy files.
   public static let builtIn = PolicySet(files: [.builtIn])
 
+  /// The policy of one file's text, with its paths taken as they stand. Reads nothing.
+  public static func parse(_ text: String, file: String) throws(PolicyError) -> PolicySet {
+    PolicySet(files: [try PolicyFile(parsing: text, path: file) { $0 }])
+  }
+
   init(files: [PolicyFile]) {
     self.files = files.isEmpty ? [.builtIn] : files
   }
@@ -47,8 +52,8 @@ public struct PolicySet: Hashable, Sendable {
         "the connection is \(session?.authentication.rawValue ?? "plaintext"), "
           + "not \(question.authentication?.rawValue ?? "plaintext") as was asked for")
     }
-    if question.provableName.map(PolicyHostPattern.plain)
-      != session?.verifiedName.map(PolicyHostPattern.plain), question.authentication == .x509
+    if question.authentication == .x509,
+      !PolicyHostPattern.isSame(question.provableName, session?.verifiedName)
     {
       throw PolicyRefusal(
         at: PolicySource(file: "built-in policy", place: "default"),

@@ -158,11 +158,4 @@ final class PolicyLoadingTests {
     #expect(set.decide(mine).refusal == nil)
     #expect(set.decide(Fixture.question()).refusal?.hint == "use \(root)/ca.pem")
   }
-
-  @Test(arguments: ["laptop", "database-fleet", "regulated"]) func example(name: String) throws {
-    let root = #filePath.components(separatedBy: "/Tests/")[0]
-    let file = root + "/examples/policy/\(name).toml"
-    let text = try String(contentsOfFile: file, encoding: .utf8)
-    #expect(throws: Never.self) { try Fixture.file(text, path: file) }
-  }
 }
