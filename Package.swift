@@ -65,6 +65,9 @@ let package = Package(
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .executableTarget(
+      name: "kernel-probe", dependencies: ["LinuxIO", "NBDKernel"], path: "Tests/KernelProbe",
+      swiftSettings: testing),
     .testTarget(
       name: "KernelTests", dependencies: ["TestSupport"], exclude: ["guest"],
       swiftSettings: testing),

@@ -27,7 +27,8 @@ package enum BlockDevice {
     } catch {
       let kind: KernelError.Kind =
         switch error {
-        case .noSuchFileOrDirectory, .operationNotSupportedByDevice, .noSuchAddressOrDevice: .noSuchDevice
+        case .noSuchFileOrDirectory, .operationNotSupportedByDevice, .noSuchAddressOrDevice:
+          .noSuchDevice
         case .permissionDenied, .notPermitted: .notPermitted
         case .resourceBusy: .busy
         default: .refused

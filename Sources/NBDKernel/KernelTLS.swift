@@ -31,7 +31,7 @@ package enum KernelTLS {
     var modules: [String] {
       switch self {
       case .aes128GCM, .aes256GCM: ["gcm", "ctr", "ghash-generic"]
-      case .chacha20Poly1305: ["chacha20poly1305"]
+      case .chacha20Poly1305: ["chacha_generic", "poly1305_generic", "chacha20poly1305"]
       }
     }
   }

@@ -153,9 +153,18 @@ package struct NBDNetlink: Sendable {
 
   /// Asks the driver to disconnect, and waits as long as it takes.
   package func disconnect(device: DeviceIndex) throws(KernelError) {
-    try ask(about: device) { number in
-      NBDMessage.disconnect(family: family.identifier, sequence: number, index: device)
-    } _: { _ in
+    do throws(KernelError) {
+      try ask(about: device) { number in
+        NBDMessage.disconnect(family: family.identifier, sequence: number, index: device)
+      } _: { _ in
+      }
+    } catch {
+      // The driver has one errno for no such device and for none connected.
+      guard error.errno == .invalidArgument, !Sysfs().isConnected(device) else { throw error }
+      throw KernelError(
+        .noSuchDevice,
+        Sysfs().exists(device) ? "\(device) is not connected" : "there is no \(device)",
+        errno: error.errno)
     }
   }
 

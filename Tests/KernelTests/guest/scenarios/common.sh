@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the scenarios. PROBE names the kernel-probe executable.
+set -u
+PROBE=${PROBE:-$(dirname "${BASH_SOURCE[0]}")/../../../../.build/debug/kernel-probe}
+
+failures=0
+fail() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# expect WHAT WANTED GOT
+expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
+
+# eventually SECONDS COMMAND...: until the command succeeds
+eventually() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.1
+  done
+}
+
+# serve NAME [NBDKIT ARGUMENTS...]: a plain server on /tmp/NAME.sock
+serve() {
+  local name=$1
+  shift
+  nbdkit --unix "/tmp/$name.sock" --pidfile "/tmp/$name.pid" "$@"
+  eventually 10 test -s "/tmp/$name.pid"
+}
+
+# stop NAME [SIGNAL]
+stop() {
+  kill "-${2:-KILL}" "$(cat "/tmp/$1.pid")"
+  rm -f "/tmp/$1.sock" "/tmp/$1.pid"
+}
+
+finish() {
+  [ "$failures" = 0 ] && echo "PASSED"
+  exit $((failures != 0))
+}
