@@ -17,6 +17,7 @@ import Testing
     Scenario("four-connections"),
     Scenario("block-size"),
     Scenario("again"),
+    Scenario("ready"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 
