@@ -14,9 +14,12 @@ struct Conversation {
   var unread = 0
   var trace: [String] = []
 
-  init(
-    _ goal: Goal, _ security: Security = .plaintext, limits: Limits = .default, _ script: [UInt8]
-  ) {
+  /// In plaintext, which was allowed.
+  init(_ goal: Goal, limits: Limits = .default, _ script: [UInt8]) {
+    self.init(goal, .plaintext, limits: limits, script)
+  }
+
+  init(_ goal: Goal, _ security: Security, limits: Limits = .default, _ script: [UInt8]) {
     machine = Negotiation(goal: goal, security: security, limits: limits)
     var rest = script[...]
     do throws(NegotiationError) {
