@@ -19,6 +19,19 @@ extension Negotiation {
     }
   }
 
+  /// What the server owes us in this state, for the message when a deadline passes: "no answer to
+  /// NBD_OPT_GO", ...
+  package var missing: String {
+    switch state {
+    case .initialMagic, .secondMagic, .oldstyleRest, .handshakeFlags: "no greeting"
+    case .replyHeader(let option): "no answer to \(option.name)"
+    case .replyPayload(let option, _): "no end of the answer to \(option.name)"
+    case .exportAnswer: "no answer to NBD_OPT_EXPORT_NAME"
+    case .tlsDue, .tlsStarted: "no end of the TLS handshake"
+    case .finished, .failed: "nothing"
+    }
+  }
+
   /// What it means that the stream ended in this state, with `bytesGot` of the bytes asked for.
   package func endOfStream(after bytesGot: Int) -> NegotiationError {
     func closed(_ message: String) -> NegotiationError {

@@ -152,4 +152,62 @@ import Testing
     #expect(run.sentBeforeTLS == nil)
     #expect(run.verdict == .listing([]))
   }
+
+  @Test func closedAtEveryByteOfTheReply() {
+    for reply in [
+      Wire.reply(Wire.startTLS, Wire.ack), Wire.reply(Wire.startTLS, Wire.policy, [0x78, 0x79]),
+    ] {
+      for length in 0..<reply.count {
+        let run = Conversation(.list, .tlsRequired, Wire.newstyle() + reply.prefix(length))
+        #expect(run.error?.kind == .closed)
+        #expect(run.error?.message.contains("NBD_OPT_STARTTLS") == true)
+        #expect(run.sent == plaintext)
+        #expect(run.machine.farewell == nil)
+      }
+    }
+  }
+
+  @Test func longRefusalIsNeverRead() {
+    for length: UInt32 in [4097, .max] {
+      let run = Conversation(
+        .list, .tlsRequired,
+        Wire.newstyle() + Wire.header(Wire.startTLS, Wire.unsup, length: length) + [1])
+      #expect(run.error?.kind == .limitExceeded)
+      #expect(run.unread == 1)
+    }
+  }
+
+  @Test func tracesWhatHappens() {
+    let run = Conversation(
+      .attach(name("x")), .tlsRequired,
+      acknowledged + Wire.reply(Wire.go, Wire.repInfo, Wire.infoExport(4096, 3))
+        + Wire.reply(Wire.go, Wire.ack))
+    #expect(
+      run.trace == [
+        "server: newstyle, fixed, no-zeroes", "sent NBD_OPT_STARTTLS",
+        "got NBD_REP_ACK for NBD_OPT_STARTTLS", "sent NBD_OPT_GO",
+        "got NBD_INFO_EXPORT: size 4096, flags read-only", "got NBD_REP_ACK for NBD_OPT_GO",
+      ])
+  }
+
+  @Test func whatIsMissingWhenADeadlinePasses() throws {
+    var machine = Negotiation(goal: .list, security: .tlsRequired)
+    #expect(machine.missing == "no greeting")
+    for bytes in [Wire.text("NBDMAGIC"), Wire.text("IHAVEOPT"), [0, 3]] {
+      try machine.received(bytes)
+    }
+    _ = try machine.next()
+    #expect(machine.missing == "no answer to NBD_OPT_STARTTLS")
+    #expect(machine.farewell == nil)
+    try machine.received(Wire.reply(Wire.startTLS, Wire.ack))
+    #expect(try machine.next() == .startTLS)
+    #expect(machine.missing == "no end of the TLS handshake")
+    #expect(machine.farewell == nil)
+    _ = try machine.next()
+    #expect(machine.missing == "no answer to NBD_OPT_LIST")
+    try machine.received(Wire.header(Wire.list, Wire.server, length: 5))
+    #expect(machine.missing == "no end of the answer to NBD_OPT_LIST")
+    // A reply is outstanding: the protocol allows no other option.
+    #expect(machine.farewell == nil)
+  }
 }
