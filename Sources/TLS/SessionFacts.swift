@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a handshake proved.
+package struct SessionFacts: Hashable, Sendable {
+  /// How the server proved who it is.
+  package enum Authentication: Hashable, Sendable {
+    /// By a certificate, chain length counted as the server sent it.
+    case x509(server: CertificateFacts, chainLength: Int)
+    /// By a pre-shared key, under this identity.
+    case psk(identity: String)
+  }
+
+  package let version: TLSVersion
+  package let cipher: TLSCipher
+  /// As "AEAD".
+  package let mac: String
+  /// As "ECDHE-RSA" or "ECDHE-PSK".
+  package let keyExchange: String
+  /// As "SECP256R1"; empty when the library names none.
+  package let group: String
+  package let authentication: Authentication
+  /// The name that was verified.
+  package let identity: ServerIdentity
+  /// Whether the server asked for a client certificate.
+  package let clientCertificateRequested: Bool
+  /// Whether we sent one.
+  package let clientCertificateSent: Bool
+}
