@@ -71,9 +71,13 @@ func parameters(_ arguments: Arguments, size: UInt64, flags: UInt16) -> DevicePa
 
 func connect(_ arguments: Arguments) throws {
   let server = try connectServer(arguments.words[0])
+  var sockets = [server.socket.raw]
+  for _ in 1..<max(arguments.number("connections", 1), 1) {
+    sockets.append(try connectServer(arguments.words[0]).socket.duplicate().release())
+  }
   let device = try NBDNetlink().connect(
     device: arguments.device, parameters(arguments, size: server.size, flags: server.flags),
-    sockets: [server.socket.raw])
+    sockets: sockets)
   try Sysfs().setLargestRequest(device, kibibytes: 1024)
   try BlockDevice.scanPartitions(device)
   say(device.path)

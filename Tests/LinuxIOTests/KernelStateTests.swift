@@ -29,6 +29,7 @@ import Testing
     let device = DeviceIndex(0)
     #expect(sysfs.hasDriver)
     #expect(sysfs.devices() == [DeviceIndex(0), DeviceIndex(10)])
+    #expect(sysfs.freeDevices() == [DeviceIndex(10)])
     #expect(sysfs.size(device) == 1 << 20)
     #expect(!sysfs.isReadOnly(device))
     #expect(sysfs.pid(device) == 77)
