@@ -13,7 +13,7 @@ package struct LockFile: ~Copyable, Sendable {
 
   /// Takes the lock without waiting, making the file where it is missing; nil when it is held.
   /// Writes our process number into it for `holder(of:)`.
-  package static func acquire(_ path: String, mode: UInt32 = 0o600) throws(Errno) -> LockFile? {
+  package static func acquire(_ path: String, mode: UInt32 = 0o644) throws(Errno) -> LockFile? {
     let file = try openFile(path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: mode)
     guard clinux_lock_exclusive(file.raw) == 0 else {
       let error = lastErrno()
@@ -39,7 +39,7 @@ package struct LockFile: ~Copyable, Sendable {
   /// The process that holds the lock: nil when nobody does, 0 when somebody does who left no number.
   package static func holder(of path: String) throws(Errno) -> Int32? {
     do {
-      return try holder(of: openFile(path, flags: O_RDWR | O_NOFOLLOW))
+      return try holder(of: openFile(path, flags: O_RDONLY | O_NOFOLLOW))
     } catch .noSuchFileOrDirectory {
       return nil
     }

@@ -76,22 +76,10 @@ package struct IoctlBinding: Sendable {
   /// Opens the device.
   package init(device: DeviceIndex) throws(KernelError) {
     do throws(Errno) {
-      control = DeviceFile(try Self.open(device.path))
+      control = DeviceFile(try openFile(device.path, flags: O_RDWR))
       name = device.name
     } catch {
       throw Self.explain(error, device.name)
-    }
-  }
-
-  /// Loads the driver where the device is not there for want of it.
-  private static func open(_ path: String) throws(Errno) -> Descriptor {
-    do throws(Errno) {
-      return try openFile(path, flags: O_RDWR)
-    } catch {
-      guard error == .noSuchFileOrDirectory, !Sysfs().hasDriver, KernelModules().load("nbd") else {
-        throw error
-      }
-      return try openFile(path, flags: O_RDWR)
     }
   }
 

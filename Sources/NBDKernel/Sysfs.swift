@@ -60,12 +60,6 @@ package struct Sysfs: Sendable {
     devices().filter { self.backend($0) == backend }
   }
 
-  /// The devices that are not connected, for a binding that has to pick one itself. By the time it
-  /// tries, another may have been quicker: `busy` then means to try the next.
-  package func freeDevices() -> [DeviceIndex] {
-    devices().filter { !isConnected($0) && size($0) == 0 }
-  }
-
   /// The device number, major and minor.
   package func deviceNumber(_ device: DeviceIndex) -> FileFacts.Device? {
     line(device, "dev").flatMap { Self.deviceNumber($0) }
