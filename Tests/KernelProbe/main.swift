@@ -71,13 +71,9 @@ func parameters(_ arguments: Arguments, size: UInt64, flags: UInt16) -> DevicePa
 
 func connect(_ arguments: Arguments) throws {
   let server = try connectServer(arguments.words[0])
-  var sockets = [server.socket.raw]
-  for _ in 1..<max(arguments.number("connections", 1), 1) {
-    sockets.append(try connectServer(arguments.words[0]).socket.duplicate().release())
-  }
   let device = try NBDNetlink().connect(
     device: arguments.device, parameters(arguments, size: server.size, flags: server.flags),
-    sockets: sockets)
+    sockets: [server.socket.raw])
   try Sysfs().setLargestRequest(device, kibibytes: 1024)
   try BlockDevice.scanPartitions(device)
   say(device.path)

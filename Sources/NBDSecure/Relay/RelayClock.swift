@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import Synchronization
+
+/// What the relays of one attachment share: the order of requests and acknowledgements, and how
+/// far a FLUSH reached.
+///
+/// With NBD_FLAG_CAN_MULTI_CONN a FLUSH on one connection covers what any other connection had
+/// acknowledged before it was sent (doc/proto.md, "Multi-connection"), so the count is common.
+final class RelayClock: Sendable {
+  private let now = Atomic<UInt64>(1)
+  private let flushed = Atomic<UInt64>(0)
+  private let lost = Atomic<Bool>(false)
+
+  /// The next instant, later than every one given out before.
+  func tick() -> UInt64 {
+    now.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
+  }
+
+  /// The latest instant given out.
+  var current: UInt64 { now.load(ordering: .acquiring) }
+
+  /// Every acknowledgement up to this instant is on stable storage.
+  var flushedThrough: UInt64 { flushed.load(ordering: .acquiring) }
+
+  /// A FLUSH that was sent at `instant` succeeded.
+  func publishFlush(of instant: UInt64) {
+    flushed.max(instant, ordering: .acquiringAndReleasing)
+  }
+
+  /// An acknowledged write could not be repeated on a new connection: the next FLUSH must fail.
+  func recordLostWrite() { lost.store(true, ordering: .releasing) }
+
+  /// Whether a write was lost since the last call; asking forgets it, as fsync(2) does.
+  func takeLostWrite() -> Bool { lost.exchange(false, ordering: .acquiringAndReleasing) }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDProtocol
+
+/// Sends writes again that the old server had acknowledged but not flushed, over a new connection
+/// and before anything else, so that a server which lost its cache loses nothing.
+///
+/// Runs while the relays are parked. The order is the one in which the requests came, over all
+/// connections; a server may carry out requests in flight in any order (doc/proto.md, "Ordering of
+/// messages and writes"), so one that overlaps another in flight waits for its answer.
+struct Replay {
+  private static let depth = 32
+
+  private struct Pending {
+    let relay: Int
+    let index: UInt64
+    let entry: Journal.Entry
+  }
+
+  private let relays: [Relay]
+  private let channel: any Channel
+  private let idleTimeout: Double
+
+  /// - Parameters:
+  ///   - relays: parked, with their journals.
+  ///   - channel: the new connection, with nothing in flight.
+  ///   - idleTimeout: seconds without any progress after which the connection counts as lost.
+  init(relays: [Relay], channel: any Channel, idleTimeout: Double) {
+    self.relays = relays
+    self.channel = channel
+    self.idleTimeout = idleTimeout
+  }
+
+  /// Repeats the writes; how many there were, and how many the server now refused.
+  ///
+  /// - Throws: `LinkLost` when the new connection fails too; nothing is forgotten then.
+  func run() throws(LinkLost) -> (repeated: Int, failed: Int) {
+    var queue: [Pending] = []
+    for (number, relay) in relays.enumerated() {
+      var index = relay.journal.first
+      while index != relay.journal.end {
+        let entry = relay.journal[index]
+        if !entry.void, entry.acknowledged != 0 {
+          queue.append(Pending(relay: number, index: index, entry: entry))
+        }
+        index += 1
+      }
+    }
+    queue.sort { $0.entry.submitted < $1.entry.submitted }
+
+    var outstanding: [Int: Pending] = [:]
+    var next = 0
+    var failed = 0
+    while next < queue.count || !outstanding.isEmpty {
+      while next < queue.count, outstanding.count < Self.depth,
+        !outstanding.values.contains(where: { $0.entry.overlaps(queue[next].entry) })
+      {
+        try send(queue[next], cookie: UInt64(next))
+        outstanding[next] = queue[next]
+        next += 1
+      }
+      let reply = try receiveReply()
+      guard let done = outstanding.removeValue(forKey: Int(truncatingIfNeeded: reply.cookie)) else {
+        throw LinkLost(
+          reason: "the server replied to a request that is not in flight", brokeProtocol: true)
+      }
+      if reply.error != nil {
+        failed += 1
+        relays[done.relay].journal[done.index].void = true
+        relays[done.relay].clock.recordLostWrite()
+      }
+    }
+    return (queue.count, failed)
+  }
+
+  private func send(_ pending: Pending, cookie: UInt64) throws(LinkLost) {
+    let entry = pending.entry
+    var request = Request(.write, cookie: cookie, offset: entry.offset, length: entry.length)
+    request.flags = CommandFlags(rawValue: entry.flags)
+    request.rawCommand = entry.type
+    let relay = relays[pending.relay]
+    unsafe encode(request, into: relay.scratch)
+    unsafe try sendAll(UnsafeRawBufferPointer(relay.scratch))
+    if entry.type == Command.write.rawValue {
+      let start = entry.start + UInt64(Request.size)
+      unsafe try sendAll(
+        UnsafeRawBufferPointer(
+          start: relay.place(of: start), count: Int(entry.length)))
+    }
+    while try !channel.flush() { try wait(write: true) }
+  }
+
+  private func sendAll(_ bytes: UnsafeRawBufferPointer) throws(LinkLost) {
+    var done = 0
+    while done < bytes.count {
+      let taken = unsafe try channel.send(UnsafeRawBufferPointer(rebasing: bytes[done...]))
+      done += taken
+      if taken == 0 { while try !channel.flush() { try wait(write: true) } }
+    }
+  }
+
+  private func receiveReply() throws(LinkLost) -> SimpleReply {
+    let buffer = unsafe UnsafeMutableRawBufferPointer(
+      rebasing: relays[0].scratch[..<SimpleReply.size])
+    var got = 0
+    while got < buffer.count {
+      let n = unsafe try channel.receive(
+        into: UnsafeMutableRawBufferPointer(rebasing: buffer[got...]))
+      got += n
+      if n == 0, !channel.hasBufferedInput { try wait(write: false) }
+    }
+    guard let reply = unsafe decodeReply(UnsafeRawBufferPointer(buffer)) else {
+      throw LinkLost(reason: "the server sent a reply with a wrong magic", brokeProtocol: true)
+    }
+    return reply
+  }
+
+  private func wait(write: Bool) throws(LinkLost) {
+    do {
+      try LinuxIO.wait(
+        channel.rawDescriptor, for: write ? .write : .read, until: .after(seconds: idleTimeout))
+    } catch {
+      throw LinkLost(reason: "no progress in repeating unflushed writes: \(error)")
+    }
+  }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import LinuxIO
+import NBDProtocol
+import Testing
+
+@testable import NBDSecure
+
+@Suite struct RelayTests {
+  @Test func readsWritesAndDisconnects() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let pattern = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    #expect(try rig.client.call(.write, offset: 8192, length: 4096, payload: pattern).0 == nil)
+    let (error, data) = try rig.client.call(.read, offset: 8192, length: 4096)
+    #expect(error == nil)
+    #expect(data == pattern)
+    #expect(try rig.client.call(.flush).0 == nil)
+    try rig.client.send(.disc)
+    guard case .disconnected = rig.outcome() else {
+      Issue.record("the relay did not end with NBD_CMD_DISC")
+      return
+    }
+    let deadline = Deadline.after(seconds: 5)
+    while rig.server.commands.last != .disc, !deadline.hasPassed { sleep(seconds: 0.01) }
+    #expect(rig.server.commands.last == .disc)
+  }
+
+  @Test(arguments: [
+    (Command.read, 1 << 20, 1, NBDError.einval), (.write, (1 << 20) - 1, 2, .enospc),
+    (.trim, 0, 0, .einval), (.blockStatus, 0, 512, .einval),
+  ])
+  func refusesWhatCannotBe(
+    command: Command, offset: Int, length: Int, error: NBDError
+  ) throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let payload = command == .write ? [UInt8](repeating: 1, count: length) : []
+    #expect(
+      try rig.client.call(command, offset: offset, length: length, payload: payload).0 == error)
+    // And goes on afterwards.
+    #expect(try rig.client.call(.read, offset: 0, length: 512).0 == nil)
+    #expect(rig.server.commands == [.read])
+  }
+
+  @Test func refusesRequestsOverTheMaximum() throws {
+    let rig = try RelayRig(size: 64 << 20)
+    rig.lane.run()
+    let limit = Int(Relay.Limits.maximumRequest)
+    #expect(try rig.client.call(.read, offset: 0, length: limit + 1).0 == .einval)
+    #expect(try rig.client.call(.read, offset: 0, length: limit).0 == nil)
+  }
+
+  /// Random requests at depth against a model of the disk, every byte compared.
+  @Test(arguments: [1 << 20, 1 << 16, 0])
+  func agreesWithAModel(flushWindow: Int) throws {
+    let rig = try RelayRig(flushWindow: flushWindow)
+    rig.server.shuffles = true
+    rig.lane.run()
+    var random = SplitMix(seed: 42)
+    try rig.mixedLoad(rounds: 60, depth: 96, random: &random)
+    #expect(rig.server.contents == rig.model)
+  }
+
+  @Test func aLostServerIsAPause() throws {
+    let rig = try RelayRig(flushWindow: 4 << 20)
+    rig.server.shuffles = true
+    rig.lane.run()
+    var random = SplitMix(seed: 7)
+    for _ in 0..<10 {
+      try rig.mixedLoad(rounds: 6, depth: 64, random: &random) { round in
+        guard round == 3 else { return }
+        rig.server.crash()
+        guard case .lost = rig.outcome() else {
+          Issue.record("the relay did not notice the crash")
+          return
+        }
+        _ = try rig.reconnect()
+      }
+    }
+    #expect(rig.server.contents == rig.model)
+  }
+
+  @Test func acknowledgedWritesSurviveALostCache() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let old = [UInt8](repeating: 1, count: 4096)
+    let new = [UInt8](repeating: 2, count: 4096)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: old).0 == nil)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: new).0 == nil)
+    rig.server.crash()
+    guard case .lost = rig.outcome() else {
+      Issue.record("the relay did not notice the crash")
+      return
+    }
+    let (repeated, failed) = try rig.reconnect()
+    #expect(repeated == 2)
+    #expect(failed == 0)
+    #expect(try rig.client.call(.flush).0 == nil)
+    #expect(Array(rig.server.stableContents[0..<4096]) == new)
+    // Nothing is kept after the FLUSH.
+    rig.server.crash()
+    _ = rig.outcome()
+    #expect(try rig.reconnect().0 == 0)
+  }
+
+  @Test func aWriteThatCannotBeRepeatedFailsTheNextFlush() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let bytes = [UInt8](repeating: 1, count: 4096)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: bytes).0 == nil)
+    rig.server.crash()
+    _ = rig.outcome()
+    rig.server.failWrites = true
+    #expect(try rig.reconnect() == (1, 1))
+    #expect(try rig.client.call(.flush).0 == .eio)
+    #expect(try rig.client.call(.flush).0 == nil)
+  }
+
+  /// The connection ends within a read's reply, at every kind of place.
+  @Test(arguments: [0, 1, 15, 16, 17, 4096, 60_000, 65_551])
+  func aHalfDeliveredReadIsFinished(cut: Int) throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let pattern = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 / 3) }
+    #expect(try rig.client.call(.write, offset: 0, length: 65_536, payload: pattern).0 == nil)
+    rig.server.cutReadAfter = cut
+    let read = try rig.client.send(.read, offset: 0, length: 65_536)
+    let other = try rig.client.send(.flush)
+    guard case .lost = rig.outcome() else {
+      Issue.record("the relay did not notice the end")
+      return
+    }
+    _ = try rig.reconnect()
+    let first = try rig.client.reply()
+    #expect(first.cookie == read)
+    #expect(first.error == nil)
+    #expect(try rig.client.data(65_536) == pattern)
+    let second = try rig.client.reply()
+    #expect(second.cookie == other)
+    #expect(second.error == nil)
+  }
+
+  @Test func flushesByItselfWhenTheWindowIsFull() throws {
+    let rig = try RelayRig(size: 8 << 20, flushWindow: 1 << 20)
+    rig.lane.run()
+    let bytes = [UInt8](repeating: 3, count: 256 << 10)
+    for number in 0..<32 {
+      #expect(
+        try rig.client.call(.write, offset: number << 18, length: 256 << 10, payload: bytes).0
+          == nil)
+    }
+    #expect(rig.server.commands.contains(.flush))
+    #expect(rig.server.contents.allSatisfy { $0 == 3 })
+  }
+
+  @Test func aSilentServerIsLost() throws {
+    let rig = try RelayRig(ioTimeout: 0.3)
+    rig.server.delay = 3
+    rig.lane.run()
+    try rig.client.send(.read, offset: 0, length: 512)
+    guard case .lost(let why) = rig.outcome() else {
+      Issue.record("the relay waits for ever")
+      return
+    }
+    #expect(why.reason.contains("no reply"))
+  }
+
+  @Test func withoutAServerEverythingFails() throws {
+    let rig = try RelayRig()
+    rig.server.delay = 2
+    rig.lane.run()
+    let read = try rig.client.send(.read, offset: 0, length: 512)
+    Thread.sleep(forTimeInterval: 0.1)
+    rig.server.crash()
+    _ = rig.outcome()
+    rig.relay.settleUnfinishedReply()
+    rig.lane.refuse()
+    let reply = try rig.client.reply()
+    #expect(reply.cookie == read)
+    #expect(reply.error == .eio)
+    let payload = [UInt8](repeating: 0, count: 512)
+    #expect(try rig.client.call(.write, offset: 0, length: 512, payload: payload).0 == .eio)
+    #expect(try rig.client.call(.flush).0 == .eio)
+    // And works again when the server is back.
+    rig.server.delay = 0
+    rig.lane.park()
+    _ = try rig.reconnect()
+    #expect(try rig.client.call(.read, offset: 0, length: 512).0 == nil)
+  }
+
+  @Test(arguments: [
+    [UInt8](repeating: 0, count: 16),
+    SimpleReply(cookie: 0xdead_beef).encoded,
+    [0x66, 0x8e, 0x33, 0xef] + [UInt8](repeating: 0, count: 16),
+  ])
+  func aServerThatBreaksTheProtocolIsLost(bytes: [UInt8]) throws {
+    let rig = try RelayRig()
+    let pair = try SocketPair()
+    let server = pair.second.release()
+    rig.relay.channel = PlainChannel(pair.first)
+    rig.lane.run()
+    try rig.client.send(.read, offset: 0, length: 512)
+    try sendAll(bytes, to: server, until: .after(seconds: 5))
+    guard case .lost(let why) = rig.outcome() else {
+      Issue.record("the relay believed it")
+      return
+    }
+    #expect(why.brokeProtocol)
+    close(server)
+  }
+}
+
+/// A small generator, so that a failure can be repeated.
+struct SplitMix: RandomNumberGenerator {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+}
