@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LinuxIO
+import NBDKernel
+import NBDProtocol
+import Synchronization
+import SystemPackage
+
+/// Attaches an export and stays behind its device: what a supervisor does from start to end.
+package struct Attach {
+  let request: AttachRequest
+  let log: EventLog
+  let warn: @Sendable (String) -> Void
+  let trace: @Sendable (String) -> Void
+  /// Readable when the one who waits for the device is gone; −1 where nobody can be.
+  let lifeline: Int32
+  var directory = StateDirectory.standard
+
+  package init(
+    _ request: AttachRequest, log: EventLog, lifeline: Int32 = -1,
+    warn: @escaping @Sendable (String) -> Void, trace: @escaping @Sendable (String) -> Void
+  ) {
+    self.request = request
+    self.log = log
+    self.warn = warn
+    self.trace = trace
+    self.lifeline = lifeline
+  }
+
+  /// What must be the same for two attachments to be one.
+  var identifier: String { backendIdentifier(of: request.connection.endpoint) }
+
+  /// Attaches, tells `ready`, and serves the device until its end.
+  ///
+  /// - Throws: `NBDSecureError`; nothing is left behind then.
+  package func run(ready: @escaping (AttachOutcome) -> Void) throws(NBDSecureError) {
+    guard ThisProcess.effectiveUser == 0 else {
+      throw NBDSecureError(
+        .kernel, "attaching a block device needs root",
+        hint: "run it as root, or use nbd-secure proxy, which does not need it")
+    }
+    Privileges.protectDataPath(warn: warn)
+    try directory.prepare()
+    guard let lock = try acquireLock() else {
+      return ready(try existing())
+    }
+    defer { directory.removeLock(of: identifier, lock) }
+    let guarding = try Lifeline(lifeline)
+    let bound = try Binder(request: request, identifier: identifier, warn: warn)
+    let adopted = try bound.deviceToAdopt()
+
+    var connector = Connector(request: request.connection, trace: trace, warn: warn)
+    connector.use = ConnectionUse(
+      dataPaths: request.dataPathsThatWouldDo, readOnly: request.readOnly)
+    let goal = Goal.attach(try exportName())
+    let connections = try openConnections(connector, goal: goal, count: request.connections)
+    guard let export = connections[0].export else {
+      throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
+    }
+    connector.use.previousPeerKey = connections[0].facts?.pin
+    let plan = try DevicePlan(
+      export: export, request: request, readOnly: connections[0].policy.readOnly,
+      connections: connections.count, warn: warn)
+    let path = try DataPathChoice(for: connections, request: request, binder: bound, warn: warn)
+    guard guarding.commit() else { throw Lifeline.interrupted }
+    let parts = Parts(
+      connector: connector, connections: connections, export: export, plan: plan, binder: bound,
+      adopted: adopted, path: path)
+    switch path {
+    case .relay: try serveRelay(parts, lifeline: guarding, ready: ready)
+    case .kernelTLS: try serveKernelTLS(parts, lifeline: guarding, ready: ready)
+    }
+  }
+
+  private struct Parts {
+    let connector: Connector
+    let connections: [Connection]
+    let export: Export
+    let plan: DevicePlan
+    let binder: Binder
+    let adopted: DeviceIndex?
+    let path: DataPathChoice
+  }
+
+  /// Binds the device to a relay and serves it.
+  private func serveRelay(
+    _ parts: Parts, lifeline: Lifeline, ready: @escaping (AttachOutcome) -> Void
+  ) throws(NBDSecureError) {
+    let signals = try system("take signals") { () throws(Errno) in
+      try SignalQueue([SIGTERM, SIGINT, SIGHUP])
+    }
+    let (lanes, events, kernelEnds) = try makeLanes(parts)
+    let binding: any DeviceBinding
+    do {
+      defer { for end in kernelEnds { _ = Descriptor(owning: end) } }
+      binding = try parts.binder.bind(
+        plan: parts.plan, path: parts.path, sockets: kernelEnds, adopting: parts.adopted)
+    }
+    let store = StateStore(state(of: parts, device: binding.device), in: directory, log: log)
+    let supervisor = try Supervisor(
+      request: request, connector: parts.connector, export: parts.export, plan: parts.plan,
+      binding: binding, lanes: lanes, laneEvents: events, store: store, signals: signals, log: log)
+    store.save()
+    defer { store.remove() }
+    supervisor.start()
+    try watch(parts, binding.device, lifeline, ready, during: supervisor.run)
+  }
+
+  /// Gives the connections to the kernel, and watches them, unless there is to be no reconnection.
+  private func serveKernelTLS(
+    _ parts: Parts, lifeline: Lifeline, ready: @escaping (AttachOutcome) -> Void
+  ) throws(NBDSecureError) {
+    let signals = try system("take signals") { () throws(Errno) in
+      try SignalQueue([SIGTERM, SIGINT, SIGHUP])
+    }
+    let sockets = try KernelTLSHandover.sockets(of: parts.connections)
+    let binding: any DeviceBinding
+    do {
+      binding = try parts.binder.bind(
+        plan: parts.plan, path: parts.path, sockets: sockets, adopting: parts.adopted)
+    } catch {
+      for socket in sockets { _ = Descriptor(owning: socket) }
+      throw error
+    }
+    guard let device = binding as? NetlinkDevice else {
+      throw NBDSecureError(.kernel, "kernel TLS needs the driver's netlink interface")
+    }
+    let store = StateStore(state(of: parts, device: binding.device), in: directory, log: log)
+    if request.reconnectTimeout == 0 {
+      let connections = sockets.compactMap { try? TCPConnection(of: $0) }
+      for socket in sockets { _ = Descriptor(owning: socket) }
+      return try leaveUnsupervised(parts, device, connections, store, lifeline, ready)
+    }
+    store.save()
+    defer { store.remove() }
+    let supervisor = try KernelTLSSupervisor(
+      request: request, connector: parts.connector, export: parts.export, binding: device,
+      sockets: sockets, store: store, signals: signals, log: log)
+    try watch(parts, binding.device, lifeline, ready, during: supervisor.run)
+  }
+
+  /// No process stays: what it knew stays in the state file.
+  private func leaveUnsupervised(
+    _ parts: Parts, _ binding: NetlinkDevice, _ connections: [TCPConnection],
+    _ store: StateStore, _ lifeline: Lifeline, _ ready: @escaping (AttachOutcome) -> Void
+  ) throws(NBDSecureError) {
+    store.becomeUnsupervised(sockets: connections.map { "\($0.local) \($0.peer) \($0.inode)" })
+    let opening = try DeviceOpening(binding.device, plan: parts.plan)
+    let deadline = Deadline.after(seconds: request.ioTimeout)
+    while !opening.isDone, !lifeline.isCut, !deadline.hasPassed {
+      sleep(seconds: 0.005, until: deadline)
+    }
+    guard !lifeline.isCut else {
+      try? binding.disconnect()
+      store.remove()
+      throw Lifeline.interrupted
+    }
+    lifeline.release()
+    ready(
+      AttachOutcome(device: binding.device.path, kind: parts.adopted == nil ? .new : .adopted))
+  }
+
+  /// Runs a supervisor, tells `ready` when the device answers, and undoes it when nobody waits.
+  private func watch(
+    _ parts: Parts, _ device: DeviceIndex, _ lifeline: Lifeline,
+    _ ready: @escaping (AttachOutcome) -> Void,
+    during run: (Int32, Int32, () -> Supervisor.Round) -> Supervisor.Ending
+  ) throws(NBDSecureError) {
+    let opening = try DeviceOpening(device, plan: parts.plan)
+    var told = false
+    let ending = run(opening.done.descriptor.raw, lifeline.descriptor) {
+      if told { return .goOn }
+      if lifeline.isCut { return .detach }
+      guard opening.isDone else { return .goOn }
+      told = true
+      lifeline.release()
+      log.write(.info, "\(device.path): attached \(request.connection.endpoint)")
+      ready(AttachOutcome(device: device.path, kind: parts.adopted == nil ? .new : .adopted))
+      return .goOn
+    }
+    if case .deviceLost(let why) = ending {
+      throw NBDSecureError(.io, "\(device.path): \(why)")
+    }
+    guard told else { throw Lifeline.interrupted }
+  }
+
+  /// A lane for each connection, and the kernel's ends of their socket pairs.
+  private func makeLanes(
+    _ parts: Parts
+  ) throws(NBDSecureError) -> ([Lane], LaneEvents, [Int32]) {
+    try system("set up the relay") { () throws(Errno) in
+      let events = try LaneEvents()
+      let clock = RelayClock()
+      let settings = Relay.Settings(
+        exportSize: parts.export.size, flags: parts.plan.flags,
+        maximumRequest: parts.plan.maximumRequest,
+        ioTimeout: UInt64(request.ioTimeout * 1_000_000_000),
+        flushWindow: request.flushWindow << 20)
+      var lanes: [Lane] = []
+      var kernelEnds: [Int32] = []
+      for (number, connection) in parts.connections.enumerated() {
+        let relay = try Relay(settings: settings, clock: clock)
+        relay.channel = connection.channel
+        kernelEnds.append(try relay.makePlainSide())
+        lanes.append(try Lane(relay: relay, number: number) { events.signal.signal() })
+      }
+      return (lanes, events, kernelEnds)
+    }
+  }
+
+  // MARK: One attachment for each endpoint and export
+
+  private func exportName() throws(NBDSecureError) -> ExportName {
+    do { return try ExportName(request.connection.endpoint.export) } catch {
+      throw usage("--export: \(error)")
+    }
+  }
+
+  private func acquireLock() throws(NBDSecureError) -> LockFile? {
+    let path = directory.lock(of: identifier)
+    return try system("lock \(path)") { () throws(Errno) in try LockFile.acquire(path) }
+  }
+
+  /// The attachment that a living supervisor has of the same export, where it is the same.
+  private func existing() throws(NBDSecureError) -> AttachOutcome {
+    let deadline = Deadline.after(seconds: request.connection.connectTimeout)
+    while true {
+      if let state = directory.all().first(where: { $0.identifier == identifier }) {
+        guard state.options == request.comparable else {
+          throw NBDSecureError(
+            .kernel,
+            "\(request.connection.endpoint): attached already as /dev/\(state.device) with other "
+              + "options",
+            hint: "detach it first: nbd-secure detach \(state.device)")
+        }
+        return AttachOutcome(device: "/dev/\(state.device)", kind: .existing)
+      }
+      // Its supervisor is on the way to a device, or failing: it is soon one or the other.
+      guard !deadline.hasPassed else {
+        throw NBDSecureError(
+          .kernel, "\(request.connection.endpoint): being attached by another process")
+      }
+      sleep(seconds: 0.05, until: deadline)
+      if !directory.isSupervised(identifier) {
+        throw NBDSecureError(
+          .other, "\(request.connection.endpoint): another attach of it just failed or ended",
+          hint: "try again")
+      }
+    }
+  }
+
+  private func state(of parts: Parts, device: DeviceIndex) -> AttachmentState {
+    let now = secondsSince1970()
+    return AttachmentState(
+      device: device.name, pid: ThisProcess.identifier, server: request.connection.endpoint.server,
+      address: "\(parts.connections[0].address)", export: request.connection.endpoint.export,
+      identifier: identifier, options: request.comparable, size: parts.plan.size,
+      readOnly: parts.plan.flags.contains(.readOnly), blockSize: parts.plan.blockSize,
+      connections: parts.connections.count, dataPath: parts.path == .relay ? "relay" : "ktls",
+      binding: parts.binder.kind.rawValue, link: .connected, since: now, attachedSince: now,
+      tls: parts.connections[0].facts.map(TLSReport.init),
+      reconnectTimeout: request.reconnectTimeout, ioTimeout: request.ioTimeout)
+  }
+}

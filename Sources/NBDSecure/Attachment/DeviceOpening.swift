@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDKernel
+import Synchronization
+import SystemPackage
+
+/// Opens a new device once, so that the kernel reads its partition table, and sets its queue's
+/// limits. This waits for the server, so it has a thread of its own.
+final class DeviceOpening: Sendable {
+  /// Readable when it is done.
+  let done: EventSignal
+  private let finished = Atomic<Bool>(false)
+
+  init(_ device: DeviceIndex, plan: DevicePlan) throws(NBDSecureError) {
+    done = try system("make an event descriptor") { () throws(Errno) in try EventSignal() }
+    try system("start a thread") { () throws(Errno) in
+      try spawnDetachedThread(name: "opening") { [self] in
+        // Neither is needed for the device to work.
+        _ = try? Sysfs().setLargestRequest(device, kibibytes: UInt64(plan.maximumRequest >> 10))
+        try? BlockDevice.scanPartitions(device)
+        finished.store(true, ordering: .releasing)
+        done.signal()
+      }
+    }
+  }
+
+  var isDone: Bool { finished.load(ordering: .acquiring) }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import TLS
+
+/// What names an attachment to the kernel: a SHA-256 of endpoint and export in hex. A digest,
+/// since long identifiers overflow a sysfs page in the kernel (nbd.c, backend_show).
+func backendIdentifier(of endpoint: Endpoint) -> String {
+  var text = "nbd-secure 1\0"
+  switch endpoint.transport {
+  case .tcp(let host, let port, let address):
+    text += "tcp\0\(host.lowercased())\0\(port)\0\(address ?? "")"
+  case .unix(let path): text += "unix\0\(path)"
+  case .vsock(let cid, let port): text += "vsock\0\(cid)\0\(port)"
+  }
+  return TLSLibrary.sha256Hexadecimal(Array((text + "\0" + endpoint.export).utf8))
+}
+
+extension AttachRequest {
+  /// The options in a form that compares: two attachments of one export with the same are one.
+  var comparable: String {
+    let connection = connection
+    let parts: [String] = [
+      "credentials=\(connection.credentials)", "tls-hostname=\(connection.tlsHostname ?? "")",
+      "tls-min-version=\(connection.minimumVersion)",
+      "tls-priority=\(connection.priority ?? "")", "tls-pin=\(connection.pins.sorted())",
+      "policy=\(connection.policyFiles)", "device=\(device ?? "")", "read-only=\(readOnly)",
+      "connections=\(connections)", "data-path=\(dataPath)", "binding=\(binding)",
+      "block-size=\(blockSize.map(String.init) ?? "")", "reconnect-timeout=\(reconnectTimeout)",
+      "io-timeout=\(ioTimeout)", "flush-window=\(flushWindow)",
+    ]
+    return parts.joined(separator: " ")
+  }
+
+  /// The data paths that would do, as policy is asked.
+  var dataPathsThatWouldDo: Set<PolicyDataPath> {
+    switch dataPath {
+    case .auto: [.relay, .ktls]
+    case .relay: [.relay]
+    case .ktls: [.ktls]
+    }
+  }
+}

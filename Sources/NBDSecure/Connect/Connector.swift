@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDProtocol
+import SystemPackage
+import TLS
+
+/// Opens connections: policy, transport, STARTTLS, verification, export, policy again.
+///
+/// Everything is read anew for each connection: credentials, revocation list, policy files.
+struct Connector: Sendable {
+  let request: ConnectionRequest
+  /// What policy needs to know of the use; see `PolicyQuestion`.
+  var use = ConnectionUse()
+  /// Hears what happens, for `-v`; never key material.
+  var trace: @Sendable (String) -> Void = { _ in }
+  /// Hears what the user should know although it is no error.
+  var warn: @Sendable (String) -> Void = { _ in }
+
+  /// Connects and negotiates, all within the request's connect timeout.
+  func open(_ goal: Goal) throws(NBDSecureError) -> Connection {
+    let deadline = Deadline.after(seconds: request.connectTimeout)
+    let credentials = try LoadedCredentials(request, warn: warn)
+    var judge = try PolicyJudge(request, use: use, credentials: credentials)
+    let addresses = try candidates(by: deadline)
+    let requirements = try judge.ask(about: addresses, goal: goal)
+    let socket = try connect(to: addresses, by: deadline)
+    let address = socket.address
+    trace("connected to \(address)")
+    let security: Security = request.isPlaintext ? .plaintext : .tlsRequired
+    var dialogue = Dialogue(
+      negotiation: Negotiation(goal: goal, security: security), server: request.endpoint.server,
+      deadline: deadline, trace: trace)
+
+    let plain = PlainTransport(socket: socket.descriptor)
+    guard let secret = credentials.tls else {
+      let verdict = try dialogue.finish(over: plain)
+      let policy = try judge.accept(address: address, facts: nil)
+      return Connection(
+        verdict: verdict, channel: PlainChannel(plain.socket), facts: nil, address: address,
+        farewell: dialogue.farewell, policy: policy)
+    }
+    try dialogue.untilStartTLS(over: plain)
+    let tls: TLSTransport
+    do {
+      tls = try plain.upgrade(
+        credentials: secret.credentials, identity: secret.identity, requirements: requirements,
+        deadline: deadline)
+    } catch { throw NBDSecureError(error, server: request.endpoint.server) }
+    guard let facts = tls.session.facts else {
+      throw NBDSecureError(.identity, "\(request.endpoint.server): the handshake proved nothing")
+    }
+    trace("TLS: \(facts.summary)")
+    let policy = try judge.accept(address: address, facts: facts)
+    let verdict = try dialogue.finish(over: tls)
+    return Connection(
+      verdict: verdict, channel: TLSChannel(tls.session), facts: facts, address: address,
+      farewell: dialogue.farewell, policy: policy)
+  }
+
+  private func candidates(by deadline: Deadline) throws(NBDSecureError) -> [SocketAddress] {
+    switch request.endpoint.transport {
+    case .unix(let path): return [.unix(path: path)]
+    case .vsock(let cid, let port): return [.vsock(cid: cid, port: port)]
+    case .tcp(let host, let port, let address):
+      let name = address ?? host
+      do {
+        return try resolve(host: withoutTrailingDot(name), port: port, deadline: deadline)
+      } catch {
+        switch error.kind {
+        case .unknownName:
+          throw NBDSecureError(
+            .unknownHost, "\(name): host name unknown: \(error.message)",
+            hint: "check the spelling, or give the address: --address ADDR", underlying: error)
+        case .timedOut: throw .timedOut("\(name): looking up the address", after: request)
+        case .temporary, .failed:
+          throw NBDSecureError(
+            .unavailable, "\(name): cannot look up the address: \(error.message)",
+            hint: "check the name service, or give the address: --address ADDR",
+            underlying: error)
+        }
+      }
+    }
+  }
+
+  private struct Connected: ~Copyable {
+    let descriptor: Descriptor
+    let address: SocketAddress
+  }
+
+  /// Tries each address in turn; the time left is shared out so that each gets a try.
+  private func connect(
+    to addresses: [SocketAddress], by deadline: Deadline
+  ) throws(NBDSecureError) -> Connected {
+    var failures: [String] = []
+    var timedOut = false
+    for (number, address) in addresses.enumerated() {
+      let share = deadline.remainingSeconds / Double(addresses.count - number)
+      trace("connecting to \(address)")
+      do {
+        let socket = try connectStream(to: address, deadline: min(.after(seconds: share), deadline))
+        return Connected(descriptor: socket, address: address)
+      } catch {
+        timedOut = error == .timedOut
+        failures.append("\(address): \(error == .timedOut ? "no answer" : "\(error)")")
+      }
+    }
+    let why = failures.joined(separator: "; ")
+    if timedOut, deadline.hasPassed {
+      throw .timedOut("cannot connect to \(request.endpoint.server): \(why)", after: request)
+    }
+    throw NBDSecureError(
+      .unavailable, "cannot connect to \(request.endpoint.server): \(why)",
+      hint: "check that the NBD server runs there and that no firewall is in between")
+  }
+}
+
+/// What a connection is for, as far as policy has a say in it.
+struct ConnectionUse: Sendable, Hashable {
+  /// The data paths that would do; none where no device is attached.
+  var dataPaths: Set<PolicyDataPath> = []
+  var readOnly = false
+  /// The server's key at the first connection of this attachment.
+  var previousPeerKey: String?
+}
+
+private func withoutTrailingDot(_ name: String) -> String {
+  name.hasSuffix(".") && name.count > 1 ? String(name.dropLast()) : name
+}
+
+extension NBDSecureError {
+  static func timedOut(_ what: String, after request: ConnectionRequest) -> NBDSecureError {
+    NBDSecureError(
+      .timedOut, "\(what): not done within \(Int(request.connectTimeout.rounded(.up))) s",
+      hint: "the server or the network is silent; --connect-timeout allows more time")
+  }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LinuxIO
+import SystemPackage
+
+/// A path that stays right when the working directory changes.
+func absolutePath(_ path: String) -> String {
+  guard !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }
+  defer { unsafe free(here) }
+  return "\(unsafe String(cString: here))/\(path)"
+}
+
+/// Whether something of this name exists, of whatever kind, or cannot be looked at.
+func fileExists(_ path: String) -> Bool {
+  do {
+    _ = try FileFacts(path: path)
+    return true
+  } catch {
+    // What exists but cannot be read is told when it is loaded; it is never taken for absent.
+    return error != .noSuchFileOrDirectory && error != .notDirectory
+  }
+}
+
+/// A path without symbolic links; nil where it does not exist.
+func realPath(_ path: String) -> String? {
+  guard let resolved = unsafe realpath(path, nil) else { return nil }
+  defer { unsafe free(resolved) }
+  return unsafe String(cString: resolved)
+}

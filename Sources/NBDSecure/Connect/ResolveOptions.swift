@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDProtocol
+
+extension ConnectionRequest {
+  /// Checks what a user asked for. Looks at the file system only to find the default credentials
+  /// and to tell an x509 directory from a PSK one.
+  ///
+  /// - Throws: `NBDSecureError`: `.usage` for options that are wrong or do not go together,
+  ///   `.credentials` for a named directory that is missing or of no kind, `.forbidden` where
+  ///   plaintext would be used and is not allowed.
+  public init(_ options: ConnectionOptions) throws(NBDSecureError) {
+    var options = options
+    var scheme = Scheme.unspecified
+    if let text = options.endpoint { scheme = try options.absorb(uri: text) }
+    let endpoint = try options.resolvedEndpoint()
+    let source = try options.credentialSource(scheme: scheme, endpoint: endpoint)
+    self.init(
+      endpoint: endpoint, credentials: source,
+      tlsHostname: try options.tlsHostname.map { name throws(NBDSecureError) in
+        try nonEmpty(name, option: "--tls-hostname")
+      },
+      minimumVersion: try options.checkedMinimumVersion(), priority: options.tlsPriority,
+      pins: try options.checkedPins(), policyFiles: options.policyFiles.map(absolutePath),
+      connectTimeout: options.connectTimeout)
+    if !(options.connectTimeout > 0 && options.connectTimeout <= 86400) {
+      throw usage("--connect-timeout: must be between 0 and 86400 seconds")
+    }
+    try checkCombination()
+  }
+
+  private func checkCombination() throws(NBDSecureError) {
+    switch credentials {
+    case .psk:
+      if !pins.isEmpty {
+        throw usage(
+          "--tls-pin: a pre-shared key session has no public key to pin",
+          hint: "leave out --tls-pin, or use x509 credentials")
+      }
+    case .x509, .systemTrust:
+      if nameToVerify == nil {
+        throw usage(
+          "\(endpoint.server): no host name to verify the server's certificate against",
+          hint: "name it with --tls-hostname")
+      }
+    case .none:
+      if !pins.isEmpty || priority != nil {
+        throw usage("--allow-plaintext: --tls-pin and --tls-priority need TLS")
+      }
+    }
+  }
+}
+
+/// What a URI's scheme says about TLS.
+enum Scheme { case unspecified, plain, tls }
+
+func usage(_ summary: String, hint: String? = nil) -> NBDSecureError {
+  NBDSecureError(.usage, summary, hint: hint)
+}
+
+private func nonEmpty(_ text: String, option: String) throws(NBDSecureError) -> String {
+  guard !text.isEmpty else { throw usage("\(option): must not be empty") }
+  guard !text.utf8.contains(0) else { throw usage("\(option): contains a NUL character") }
+  return text
+}
+
+extension ConnectionOptions {
+  /// Takes over what a URI says; whether its scheme asks for TLS.
+  fileprivate mutating func absorb(uri text: String) throws(NBDSecureError) -> Scheme {
+    for (name, given) in [
+      ("--hostname", hostname != nil), ("--port", port != nil), ("--unix", unix != nil),
+      ("--vsock", vsock != nil),
+    ] where given {
+      throw usage("\(name) cannot be combined with a URI", hint: "put it into the URI")
+    }
+    let uri: NBDURI
+    do { uri = try NBDURI(text) } catch {
+      throw usage(
+        "\(text): \(error)",
+        hint: "an NBD URI looks like nbds://host[:port]/export, or name the server with --hostname")
+    }
+    switch uri.transport {
+    case .tcp(let host, let number):
+      hostname = host
+      port = Int(number)
+    case .unix(let path): unix = path
+    case .vsock(let cid, let number): vsock = "\(cid):\(number)"
+    }
+    if let asked = export, !uri.exportName.string.isEmpty, asked != uri.exportName.string {
+      throw usage("--export names another export than the URI")
+    }
+    export = export ?? uri.exportName.string
+    try take(uri.tlsCertificates, "tls-certificates", into: \.tlsCredentials, "--tls-creds")
+    try take(uri.tlsPSKFile, "tls-psk-file", into: \.pskFile, "--psk-file")
+    try take(uri.tlsHostname, "tls-hostname", into: \.tlsHostname, "--tls-hostname")
+    try take(uri.user, "user name", into: \.pskIdentity, "--psk-identity")
+    if uri.tlsType == .psk, tlsCredentials != nil, pskFile == nil { kind = .psk }
+    if uri.tlsType == .x509 { kind = .x509 }
+    if uri.tlsType == .psk { kind = .psk }
+    return uri.requiresTLS ? .tls : .plain
+  }
+
+  private mutating func take(
+    _ value: String?, _ key: String, into field: WritableKeyPath<Self, String?>, _ option: String
+  ) throws(NBDSecureError) {
+    guard let value else { return }
+    if let given = self[keyPath: field], given != value {
+      throw usage("\(option) and the URI's \(key) differ")
+    }
+    self[keyPath: field] = value
+  }
+
+  fileprivate func resolvedEndpoint() throws(NBDSecureError) -> Endpoint {
+    let name: String
+    do { name = try ExportName(export ?? "").string } catch {
+      throw usage("--export: \(error)")
+    }
+    let named = [hostname, unix, vsock].compactMap { $0 }.count
+    guard named > 0 else {
+      throw usage(
+        "no server named", hint: "name it with --hostname HOST, or give a URI: nbds://HOST/EXPORT")
+    }
+    guard named == 1 else { throw usage("--hostname, --unix and --vsock exclude each other") }
+    if hostname == nil {
+      if port != nil { throw usage("--port goes with --hostname") }
+      if address != nil { throw usage("--address goes with --hostname") }
+    }
+    if let hostname {
+      let host = try nonEmpty(hostname, option: "--hostname")
+      guard !host.utf8.contains(where: { $0 <= 0x20 || $0 == 0x2f }) else {
+        throw usage("--hostname \"\(host)\": not a host name")
+      }
+      let number = port ?? Int(Endpoint.defaultPort)
+      guard let port = UInt16(exactly: number), port > 0 else {
+        throw usage("--port \(number): must be between 1 and 65535")
+      }
+      let address = try address.map { text throws(NBDSecureError) in
+        try nonEmpty(text, option: "--address")
+      }
+      return Endpoint(
+        transport: .tcp(host: withoutBrackets(host), port: port, address: address), export: name)
+    }
+    if let unix {
+      let path = absolutePath(try nonEmpty(unix, option: "--unix"))
+      guard path.utf8.count < 108 else {
+        throw usage("--unix \(path): longer than a socket's path can be (107 bytes)")
+      }
+      return Endpoint(transport: .unix(path: path), export: name)
+    }
+    let parts = (vsock ?? "").split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count <= 2, let cid = parts.first.flatMap({ UInt32($0) }),
+      let port = parts.count == 2 ? UInt32(parts[1]) : UInt32(Endpoint.defaultPort), port > 0
+    else { throw usage("--vsock \(vsock ?? ""): must be CID or CID:PORT, both numbers") }
+    return Endpoint(transport: .vsock(cid: cid, port: port), export: name)
+  }
+
+  fileprivate func credentialSource(
+    scheme: Scheme, endpoint: Endpoint
+  ) throws(NBDSecureError) -> ConnectionRequest.CredentialSource {
+    if tlsCredentials != nil, pskFile != nil {
+      throw usage("--tls-creds and --psk-file exclude each other")
+    }
+    if let pskFile {
+      if kind == .x509 { throw usage("tls-type=x509 cannot be combined with --psk-file") }
+      if tlsKeyPasswordFile != nil { throw usage("--tls-key-password-file goes with x509") }
+      return .psk(
+        file: absolutePath(try nonEmpty(pskFile, option: "--psk-file")), identity: pskIdentity)
+    }
+    if let tlsCredentials {
+      let directory = absolutePath(try nonEmpty(tlsCredentials, option: "--tls-creds"))
+      return try source(directory: directory)
+    }
+    for directory in defaultCredentialDirectories() where fileExists(directory) {
+      return try source(directory: directory)
+    }
+    if pskIdentity != nil || kind == .psk {
+      throw NBDSecureError(
+        .credentials, "a pre-shared key is asked for, but no key file is named",
+        hint: "name it with --psk-file, or put keys.psk into a directory for --tls-creds")
+    }
+    if allowPlaintext, scheme != .tls { return .none }
+    if scheme == .plain {
+      throw NBDSecureError(
+        .forbidden, "\(endpoint.server): an nbd:// URI without credentials means plaintext",
+        hint: "use nbds://, or give credentials with --tls-creds, or permit it: --allow-plaintext")
+    }
+    return .systemTrust
+  }
+
+  /// Tells an x509 directory from a PSK one.
+  private func source(
+    directory: String
+  ) throws(NBDSecureError) -> ConnectionRequest.CredentialSource {
+    let x509: ConnectionRequest.CredentialSource = .x509(
+      directory: directory, keyPasswordFile: tlsKeyPasswordFile.map(absolutePath))
+    let psk: ConnectionRequest.CredentialSource = .psk(
+      file: "\(directory)/keys.psk", identity: pskIdentity)
+    switch kind {
+    case .x509: return x509
+    case .psk: return psk
+    case nil: break
+    }
+    let hasCA = fileExists("\(directory)/ca-cert.pem")
+    let hasKeys = fileExists("\(directory)/keys.psk")
+    if hasCA, hasKeys {
+      throw NBDSecureError(
+        .credentials, "\(directory): holds both ca-cert.pem and keys.psk",
+        hint: "name one: --psk-file \(directory)/keys.psk, or a directory without the other")
+    }
+    if hasKeys {
+      if tlsKeyPasswordFile != nil { throw usage("--tls-key-password-file goes with x509") }
+      return psk
+    }
+    if pskIdentity != nil {
+      throw usage(
+        "--psk-identity: \(directory) holds no keys.psk", hint: "name the file with --psk-file")
+    }
+    // A missing or half-filled directory is told in detail when it is loaded.
+    return x509
+  }
+
+  private func defaultCredentialDirectories() -> [String] {
+    var found: [String] = []
+    if let base = ThisProcess.environment("XDG_CONFIG_HOME"), base.hasPrefix("/") {
+      found.append("\(base)/nbd-secure/pki")
+    } else if let home = ThisProcess.environment("HOME"), home.hasPrefix("/") {
+      found.append("\(home)/.config/nbd-secure/pki")
+    }
+    return found + ["/etc/nbd-secure/pki"]
+  }
+
+  fileprivate func checkedMinimumVersion() throws(NBDSecureError) -> String {
+    let version = tlsMinimumVersion ?? "1.2"
+    guard ["1.2", "1.3"].contains(version) else {
+      throw usage("--tls-min-version \(version): must be 1.2 or 1.3")
+    }
+    return version
+  }
+
+  fileprivate func checkedPins() throws(NBDSecureError) -> [String] {
+    var pins: [String] = []
+    for pin in tlsPins {
+      let hex = pin.hasPrefix("sha256:") ? pin.dropFirst(7).lowercased() : ""
+      guard hex.utf8.count == 64, hex.allSatisfy(\.isHexDigit) else {
+        throw usage(
+          "--tls-pin \(pin): must be sha256: and 64 hexadecimal digits",
+          hint: "nbd-secure info prints the server's pin")
+      }
+      pins.append(hex)
+    }
+    return pins
+  }
+}
+
+/// An IPv6 literal is often written in brackets.
+private func withoutBrackets(_ host: String) -> String {
+  host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+}
