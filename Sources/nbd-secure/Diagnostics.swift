@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
+import LinuxIO
+import NBDSecure
+
+// How the program talks to people: results on standard output, all else on standard error; one
+// line for what failed and why, and one that says what to do, where that helps.
+
+/// Everything that is printed goes through here.
+enum Diagnostics {
+  /// A line of a result.
+  static func print(_ line: String) { write(line + "\n", to: 1) }
+
+  /// A label and its value, aligned.
+  static func printRow(_ label: String, _ value: String) {
+    let padding = String(repeating: " ", count: max(20 - label.count, 1))
+    print(oneLine(label + padding + value))
+  }
+
+  /// A result for machines.
+  static func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+  }
+
+  /// A line for people.
+  static func note(_ line: String) { write("nbd-secure: \(oneLine(line))\n", to: 2) }
+
+  /// A step of the negotiation, for `-v`.
+  static func trace(_ line: String) { write("\(oneLine(line))\n", to: 2) }
+
+  static func report(_ error: NBDSecureError) {
+    var text = "nbd-secure: \(oneLine(error.summary))\n"
+    if let hint = error.hint { text += "hint: \(oneLine(hint))\n" }
+    write(text, to: 2)
+  }
+
+  /// A server's text, or a file's name, cannot start a line of its own or move the cursor.
+  static func oneLine(_ text: String) -> String {
+    String(
+      text.unicodeScalars.map { scalar in
+        scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value) ? "?" : Character(scalar)
+      })
+  }
+
+  private static func write(_ text: String, to descriptor: Int32) {
+    // Nobody is left to be told when this fails.
+    try? writeAll(descriptor, Array(text.utf8))
+  }
+}

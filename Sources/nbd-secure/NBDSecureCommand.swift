@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import NBDSecure
+
+/// The command: a table of verbs, and the one place where errors become text and exit status.
+@main
+struct NBDSecureCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nbd-secure",
+    abstract: "Attach remote block devices over verified TLS.",
+    discussion: """
+      Connects to an NBD server, upgrades to TLS, verifies the server, and attaches its export \
+      as /dev/nbdN. Plaintext is refused unless explicitly allowed.
+      """,
+    version: Version.text,
+    subcommands: [
+      AttachCommand.self, DetachCommand.self, StatusCommand.self, ListCommand.self,
+      InfoCommand.self,
+    ],
+    defaultSubcommand: AttachCommand.self)
+
+  static func main() {
+    Process.protectSecrets()
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as NBDSecureError {
+      Diagnostics.report(error)
+      Process.exit(ExitStatus.of(error.code))
+    } catch let silent as SilentExit {
+      Process.exit(silent.status)
+    } catch {
+      exitForParser(error)
+    }
+  }
+
+  /// Help and version go to standard output; everything else the parser throws is a usage error.
+  private static func exitForParser(_ error: any Error) -> Never {
+    guard exitCode(for: error) != .success else {
+      Diagnostics.print(fullMessage(for: error))
+      Process.exit(0)
+    }
+    let lines = message(for: error).split(separator: "\n", maxSplits: 1)
+    Diagnostics.report(
+      NBDSecureError(
+        .usage, lines.first.map(String.init) ?? "wrong usage",
+        hint: "nbd-secure --help lists verbs and options"))
+    Process.exit(ExitStatus.of(.usage))
+  }
+}
+
+/// Ends the command with a status and no further message.
+struct SilentExit: Error {
+  let status: Int32
+}

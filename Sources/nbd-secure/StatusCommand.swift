@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import NBDSecure
+
+/// `nbd-secure status`: every attachment of this host.
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show the attachments of this host.")
+
+  @Argument(help: ArgumentHelp("Devices, nbd0 or /dev/nbd0. (default: all)", valueName: "device"))
+  var devices: [String] = []
+
+  @OptionGroup var output: OutputOptions
+  @OptionGroup var common: CommonOptions
+
+  mutating func run() throws {
+    let found = try Attachments.status(of: devices)
+    if output.json {
+      try Diagnostics.printJSON(found)
+      return
+    }
+    if found.isEmpty, !common.quiet { Diagnostics.note("nothing is attached") }
+    for (number, status) in found.enumerated() {
+      if number > 0 { Diagnostics.print("") }
+      Diagnostics.print(status.device)
+      for (label, value) in Self.rows(status) { Diagnostics.printRow("  " + label, value) }
+    }
+  }
+
+  private static func rows(_ status: AttachmentStatus) -> [(String, String)] {
+    var state = status.state
+    if let since = status.since { state += " since \(TextForm.time(since))" }
+    var rows = [("state", state)]
+    if status.state == "orphaned" {
+      rows.append(("", "its supervisor is dead; attach with the same arguments adopts it"))
+    }
+    if status.state != "connected", let error = status.lastError {
+      rows.append(("last error", "\(error) (\(status.attempts ?? 0) attempts)"))
+    }
+    if let server = status.server { rows.append(("server", server)) }
+    if let address = status.address { rows.append(("address", address)) }
+    if let export = status.export {
+      rows.append(("export", export.isEmpty ? "\"\" (default)" : export))
+    }
+    rows.append(
+      ("size", TextForm.size(status.size) + (status.readOnly ? ", read-only" : "")))
+    if let path = status.dataPath, let connections = status.connections {
+      let plural = connections == 1 ? "connection" : "connections"
+      rows.append(
+        ("data path", "\(path), \(connections) \(plural), bound by \(status.binding ?? "?")"))
+    }
+    rows += TextForm.rows(status.tls)
+    let counters = status.counters
+    rows.append(
+      (
+        "counters",
+        "\(TextForm.bytes(counters.bytesRead)) read, \(TextForm.bytes(counters.bytesWritten)) "
+          + "written, \(counters.flushes) flushes, \(counters.inFlight) in flight, "
+          + "\(status.reconnections ?? 0) reconnections"
+      ))
+    if let pid = status.pid { rows.append(("supervisor", "process \(pid)")) }
+    return rows
+  }
+}
