@@ -36,12 +36,14 @@ public struct PolicyExplanation: Hashable, Sendable, Codable {
   public var lines: [String] {
     var lines = ["\(endpoint): \(allowed ? "allowed" : "refused")"]
     for file in files {
-      let verdict = file.refusal == nil ? "allows" : "refuses"
-      lines.append("\(file.file): \(verdict), by \(file.decidedBy)")
+      let verdict =
+        file.refusal.map { "refuses, by \($0.rule)" } ?? "allows, by \(file.decidedBy)"
+      lines.append("\(file.file): \(verdict)")
       lines += file.notes.map { "  \($0)" }
-      if let refusal = file.refusal {
-        lines.append("  \(refusal.summary)")
-        if let hint = refusal.hint { lines.append("  hint: \(hint)") }
+      guard let refusal = file.refusal else { continue }
+      lines.append("  \(refusal.summary)")
+      if let hint = refusal.hint, hint != file.notes.joined(separator: "; ") {
+        lines.append("  hint: \(hint)")
       }
     }
     if let refusal, !files.contains(where: { $0.refusal != nil }) {
