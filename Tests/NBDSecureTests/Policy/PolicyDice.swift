@@ -15,9 +15,9 @@ struct PolicyServer {
 
 /// Random policies, servers and options out of a small world, so that they often meet.
 struct PolicyDice {
-  private var random: SplitMix
+  private var random: PolicyRandom
 
-  init(seed: UInt64) { random = SplitMix(seed: seed) }
+  init(seed: UInt64) { random = PolicyRandom(seed: seed) }
 
   static let hosts = ["db1.a", "db2.a", "web.b", "10.0.0.1"]
   static let addresses = ["10.0.0.1", "10.0.0.2", "192.0.2.1", "127.0.0.1", "2001:db8::1"]

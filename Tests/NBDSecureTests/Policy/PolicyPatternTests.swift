@@ -46,7 +46,7 @@ struct PolicyPatternTests {
       "0x1.2.3.4",
       "2001:DB8::a:B", "1:2:1.2.3.4", "1::2:1.2.3.4", "::ffff:0:1.2.3.4",
     ]
-    var random = SplitMix(seed: 7)
+    var random = PolicyRandom(seed: 7)
     for _ in 0..<20_000 {
       let length = Int.random(in: 1...12, using: &random)
       texts.append(

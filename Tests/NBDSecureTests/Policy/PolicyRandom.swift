@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A generator with a seed (splitmix64), so that a failure can be repeated.
-struct SplitMix: RandomNumberGenerator {
+struct PolicyRandom: RandomNumberGenerator {
   private var state: UInt64
 
   init(seed: UInt64) { state = seed }
