@@ -32,8 +32,8 @@ public struct PolicyRefusal: Error, Hashable, Sendable, Codable {
     rule = source.place
     self.key = key?.rawValue
     let position = [source.file, source.place, key?.rawValue].compactMap { $0 }
-    summary = "policy refuses: \(reason) (\(position.joined(separator: ", ")))"
-    self.hint = hint
+    summary = printable("policy refuses: \(reason) (\(position.joined(separator: ", ")))")
+    self.hint = hint.map(printable)
     self.isIdentity = isIdentity
   }
 }
@@ -65,9 +65,9 @@ public struct PolicyError: Error, Hashable, Sendable {
   ) {
     self.file = file
     self.line = line
-    self.key = key
-    self.reason = reason
-    self.hint = hint
+    self.key = key.map(printable)
+    self.reason = printable(reason)
+    self.hint = hint.map(printable)
   }
 
   /// One line: `policy file FILE, line 3, KEY: WHY`.
@@ -77,4 +77,16 @@ public struct PolicyError: Error, Hashable, Sendable {
     if let key { text += ", \(key)" }
     return "\(text): \(reason)"
   }
+}
+
+/// On one line, whatever names and values out of files and options are quoted in it.
+private func printable(_ text: String) -> String {
+  String(
+    String.UnicodeScalarView(
+      text.unicodeScalars.map { scalar in
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: "?"
+        default: scalar
+        }
+      }))
 }

@@ -43,6 +43,9 @@ extension PolicyRule {
   ) throws(PolicyError) {
     var table = table
     let name = try table.string("name")
+    if let name, name.isEmpty || name.utf8.count > 80 || !name.utf8.allSatisfy({ $0 >= 0x20 }) {
+      throw table.error("name", "must be one line of 1 to 80 bytes")
+    }
     guard let action: PolicyAction = try table.word("action") else {
       throw table.error("action", "is missing", hint: "action = \"allow\" or action = \"deny\"")
     }
