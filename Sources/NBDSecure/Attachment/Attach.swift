@@ -50,14 +50,25 @@ package struct Attach {
     let adopted = try bound.deviceToAdopt()
 
     var connector = Connector(request: request.connection, trace: trace, warn: warn)
+    let before = adopted.flatMap { directory.read($0.name) }
+    if let before, before.identifier == identifier {
+      guard before.options == request.comparable else { throw otherOptions(before) }
+      // Kernel TLS without a process: as long as its connections live, it is attached.
+      if before.link == .unsupervised, before.hasLiveSockets {
+        return ready(AttachOutcome(device: "/dev/\(before.device)", kind: .existing))
+      }
+    }
+    // Adopting a device is reconnecting it: its first server's key still counts.
     connector.use = ConnectionUse(
-      dataPaths: request.dataPathsThatWouldDo, readOnly: request.readOnly)
+      dataPaths: request.dataPathsThatWouldDo, readOnly: request.readOnly,
+      userTimeout: request.ioTimeout,
+      previousPeerKey: before?.identifier == identifier ? before?.tls?.pin : nil)
     let goal = Goal.attach(try exportName())
     let connections = try openConnections(connector, goal: goal, count: request.connections)
     guard let export = connections[0].export else {
       throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
     }
-    connector.use.previousPeerKey = connections[0].facts?.pin
+    connector.use.previousPeerKey = connector.use.previousPeerKey ?? connections[0].facts?.pin
     let plan = try DevicePlan(
       export: export, request: request, readOnly: connections[0].policy.readOnly,
       connections: connections.count, warn: warn)
@@ -65,7 +76,8 @@ package struct Attach {
     guard guarding.commit() else { throw Lifeline.interrupted }
     let parts = Parts(
       connector: connector, connections: connections, export: export, plan: plan, binder: bound,
-      adopted: adopted, path: path)
+      adopted: adopted, path: path,
+      liveSockets: before.map { $0.hasLiveSockets ? $0.sockets : [] } ?? [])
     switch path {
     case .relay: try serveRelay(parts, lifeline: guarding, ready: ready)
     case .kernelTLS: try serveKernelTLS(parts, lifeline: guarding, ready: ready)
@@ -80,6 +92,8 @@ package struct Attach {
     let binder: Binder
     let adopted: DeviceIndex?
     let path: DataPathChoice
+    /// The kernel TLS connections of the adopted device, where they live.
+    let liveSockets: [RecordedSocket]
   }
 
   /// Binds the device to a relay and serves it.
@@ -113,7 +127,14 @@ package struct Attach {
     let signals = try system("take signals") { () throws(Errno) in
       try SignalQueue([SIGTERM, SIGINT, SIGHUP])
     }
-    let sockets = try KernelTLSHandover.sockets(of: parts.connections)
+    // A device that was taken over may still have its connections: then they stay, and the new
+    // ones have only shown that the server is who it was.
+    var sockets: [Int32] = []
+    if !parts.liveSockets.isEmpty {
+      for connection in parts.connections { connection.part() }
+    } else {
+      sockets = try KernelTLSHandover.sockets(of: parts.connections)
+    }
     let binding: any DeviceBinding
     do {
       binding = try parts.binder.bind(
@@ -126,10 +147,10 @@ package struct Attach {
       throw NBDSecureError(.kernel, "kernel TLS needs the driver's netlink interface")
     }
     let store = StateStore(state(of: parts, device: binding.device), in: directory, log: log)
+    store.note(sockets: sockets)
     if request.reconnectTimeout == 0 {
-      let connections = sockets.compactMap { try? TCPConnection(of: $0) }
       for socket in sockets { _ = Descriptor(owning: socket) }
-      return try leaveUnsupervised(parts, device, connections, store, lifeline, ready)
+      return try leaveUnsupervised(parts, device, store, lifeline, ready)
     }
     store.save()
     defer { store.remove() }
@@ -141,11 +162,12 @@ package struct Attach {
 
   /// No process stays: what it knew stays in the state file.
   private func leaveUnsupervised(
-    _ parts: Parts, _ binding: NetlinkDevice, _ connections: [TCPConnection],
-    _ store: StateStore, _ lifeline: Lifeline, _ ready: @escaping (AttachOutcome) -> Void
+    _ parts: Parts, _ binding: NetlinkDevice, _ store: StateStore, _ lifeline: Lifeline,
+    _ ready: @escaping (AttachOutcome) -> Void
   ) throws(NBDSecureError) {
-    store.becomeUnsupervised(sockets: connections.map { "\($0.local) \($0.peer) \($0.inode)" })
-    let opening = try DeviceOpening(binding.device, plan: parts.plan)
+    store.becomeUnsupervised()
+    let opening = try DeviceOpening(
+      binding.device, plan: parts.plan, isNew: parts.adopted == nil)
     let deadline = Deadline.after(seconds: request.ioTimeout)
     while !opening.isDone, !lifeline.isCut, !deadline.hasPassed {
       sleep(seconds: 0.005, until: deadline)
@@ -166,7 +188,7 @@ package struct Attach {
     _ ready: @escaping (AttachOutcome) -> Void,
     during run: (Int32, Int32, () -> Supervisor.Round) -> Supervisor.Ending
   ) throws(NBDSecureError) {
-    let opening = try DeviceOpening(device, plan: parts.plan)
+    let opening = try DeviceOpening(device, plan: parts.plan, isNew: parts.adopted == nil)
     var told = false
     let ending = run(opening.done.descriptor.raw, lifeline.descriptor) {
       if told { return .goOn }
@@ -226,13 +248,7 @@ package struct Attach {
     let deadline = Deadline.after(seconds: request.connection.connectTimeout)
     while true {
       if let state = directory.all().first(where: { $0.identifier == identifier }) {
-        guard state.options == request.comparable else {
-          throw NBDSecureError(
-            .kernel,
-            "\(request.connection.endpoint): attached already as /dev/\(state.device) with other "
-              + "options",
-            hint: "detach it first: nbd-secure detach \(state.device)")
-        }
+        guard state.options == request.comparable else { throw otherOptions(state) }
         return AttachOutcome(device: "/dev/\(state.device)", kind: .existing)
       }
       // Its supervisor is on the way to a device, or failing: it is soon one or the other.
@@ -249,6 +265,13 @@ package struct Attach {
     }
   }
 
+  private func otherOptions(_ state: AttachmentState) -> NBDSecureError {
+    NBDSecureError(
+      .kernel,
+      "\(request.connection.endpoint): attached already as /dev/\(state.device) with other options",
+      hint: "detach it first: nbd-secure detach \(state.device)")
+  }
+
   private func state(of parts: Parts, device: DeviceIndex) -> AttachmentState {
     let now = secondsSince1970()
     return AttachmentState(
@@ -259,6 +282,7 @@ package struct Attach {
       connections: parts.connections.count, dataPath: parts.path == .relay ? "relay" : "ktls",
       binding: parts.binder.kind.rawValue, link: .connected, since: now, attachedSince: now,
       tls: parts.connections[0].facts.map(TLSReport.init),
-      reconnectTimeout: request.reconnectTimeout, ioTimeout: request.ioTimeout)
+      reconnectTimeout: request.reconnectTimeout, ioTimeout: request.ioTimeout,
+      sockets: parts.liveSockets)
   }
 }

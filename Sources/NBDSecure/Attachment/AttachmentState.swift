@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import LinuxIO
+import NBDKernel
 import SystemPackage
 
 /// What a supervisor says of its attachment: the state file `/run/nbd-secure/nbdN.json`. Never a
@@ -38,8 +39,37 @@ public struct AttachmentState: Codable, Sendable, Hashable {
   public var tls: TLSReport?
   public var reconnectTimeout: Double
   public var ioTimeout: Double
-  /// The local and remote addresses of kernel TLS sockets.
-  public var sockets: [String] = []
+  /// The kernel TLS connections.
+  var sockets: [RecordedSocket] = []
+
+  /// Whether the recorded connections all live.
+  var hasLiveSockets: Bool { !sockets.isEmpty && sockets.allSatisfy(\.isAlive) }
+}
+
+/// A TCP connection that the kernel holds for an attachment without a process.
+struct RecordedSocket: Codable, Sendable, Hashable {
+  var localHost: String
+  var localPort: UInt16
+  var peerHost: String
+  var peerPort: UInt16
+  var inode: UInt64
+
+  init(_ connection: TCPConnection) {
+    localHost = connection.local.host
+    localPort = UInt16(truncatingIfNeeded: connection.local.port ?? 0)
+    peerHost = connection.peer.host
+    peerPort = UInt16(truncatingIfNeeded: connection.peer.port ?? 0)
+    inode = connection.inode
+  }
+
+  /// Whether the kernel still has this very connection, established (sock_diag(7)).
+  var isAlive: Bool {
+    guard let local = SocketAddress(numeric: localHost, port: localPort),
+      let peer = SocketAddress(numeric: peerHost, port: peerPort)
+    else { return false }
+    let connection = TCPConnection(local: local, peer: peer, inode: inode)
+    return (try? connection.state()) == .established
+  }
 }
 
 /// What a TLS session proved, as `status` and `info` tell it.

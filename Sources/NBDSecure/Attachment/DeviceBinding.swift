@@ -47,7 +47,10 @@ final class NetlinkDevice: DeviceBinding {
     events = try netlink.linkEvents()
     if let adopting {
       device = adopting
-      try netlink.reconfigure(device: adopting, parameters, sockets: sockets)
+      // Without new sockets those that it has stay.
+      if !sockets.isEmpty {
+        try netlink.reconfigure(device: adopting, parameters, sockets: sockets)
+      }
     } else {
       device = try netlink.connect(device: wanted, parameters, sockets: sockets)
     }

@@ -11,13 +11,15 @@ final class DeviceOpening: Sendable {
   let done: EventSignal
   private let finished = Atomic<Bool>(false)
 
-  init(_ device: DeviceIndex, plan: DevicePlan) throws(NBDSecureError) {
+  /// - Parameter isNew: a device that is taken over has been opened before, and may have requests
+  ///   waiting that come first: it is not waited for.
+  init(_ device: DeviceIndex, plan: DevicePlan, isNew: Bool) throws(NBDSecureError) {
     done = try system("make an event descriptor") { () throws(Errno) in try EventSignal() }
     try system("start a thread") { () throws(Errno) in
       try spawnDetachedThread(name: "opening") { [self] in
         // Neither is needed for the device to work.
         _ = try? Sysfs().setLargestRequest(device, kibibytes: UInt64(plan.maximumRequest >> 10))
-        try? BlockDevice.scanPartitions(device)
+        if isNew { try? BlockDevice.scanPartitions(device) }
         finished.store(true, ordering: .releasing)
         done.signal()
       }

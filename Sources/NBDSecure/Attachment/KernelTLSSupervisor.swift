@@ -183,6 +183,7 @@ final class KernelTLSSupervisor {
     giveUp = .never
     backoff.reset()
     progress.since = monotonicNanoseconds()
+    store.note(sockets: sockets)
     let pause = store.reconnected(connections[0])
     log.write(.notice, "\(store.device): reconnected to \(store.server) after \(pause) ms")
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import LinuxIO
+import NBDKernel
 
 /// The state of one attachment as its supervisor knows it, and its file.
 final class StateStore {
@@ -34,11 +35,16 @@ final class StateStore {
     save()
   }
 
-  /// Notes that no process stays, and which connections the kernel has.
-  func becomeUnsupervised(sockets: [String]) {
+  /// Notes that no process stays.
+  func becomeUnsupervised() {
     state.link = .unsupervised
-    state.sockets = sockets
     save()
+  }
+
+  /// Notes which connections the kernel has; none when it keeps those that it had.
+  func note(sockets: [Int32]) {
+    guard !sockets.isEmpty else { return }
+    state.sockets = sockets.compactMap { try? TCPConnection(of: $0) }.map(RecordedSocket.init)
   }
 
   func linkFailed() {

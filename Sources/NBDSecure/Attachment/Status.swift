@@ -83,7 +83,15 @@ public enum Attachments {
     let identifier = state?.identifier ?? backend ?? ""
     let alive = directory.isSupervised(identifier)
     var link = state?.link.rawValue ?? "orphaned"
-    if !alive, link != AttachmentState.Link.unsupervised.rawValue { link = "orphaned" }
+    var lastError = state?.lastError
+    if let state, state.link == .unsupervised {
+      if !state.hasLiveSockets {
+        link = AttachmentState.Link.failed.rawValue
+        lastError = "the connection is gone, and nobody reconnects (--reconnect-timeout 0)"
+      }
+    } else if !alive {
+      link = "orphaned"
+    }
     let statistics = sysfs.statistics(device)
     return AttachmentStatus(
       device: device.path, state: link, since: state?.since, attachedSince: state?.attachedSince,
@@ -91,7 +99,7 @@ public enum Attachments {
       size: sysfs.size(device) ?? 0, readOnly: sysfs.isReadOnly(device),
       blockSize: state?.blockSize, connections: state?.connections, dataPath: state?.dataPath,
       binding: state?.binding, pid: alive ? state?.pid : nil, attempts: state?.attempts,
-      lastError: state?.lastError, reconnections: state?.reconnections,
+      lastError: lastError, reconnections: state?.reconnections,
       reconnectTimeout: state?.reconnectTimeout, ioTimeout: state?.ioTimeout, tls: state?.tls,
       counters: AttachmentStatus.Counters(
         inFlight: statistics?.inFlight ?? 0, reads: statistics?.reads ?? 0,

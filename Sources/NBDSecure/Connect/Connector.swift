@@ -98,6 +98,9 @@ struct Connector: Sendable {
       trace("connecting to \(address)")
       do {
         let socket = try connectStream(to: address, deadline: min(.after(seconds: share), deadline))
+        if address.isTCP, let seconds = use.userTimeout {
+          try setUserTimeout(socket.raw, seconds: seconds)
+        }
         return Connected(descriptor: socket, address: address)
       } catch {
         timedOut = error == .timedOut
@@ -119,6 +122,8 @@ struct ConnectionUse: Sendable, Hashable {
   /// The data paths that would do; none where no device is attached.
   var dataPaths: Set<PolicyDataPath> = []
   var readOnly = false
+  /// How long sent data may stay unacknowledged before TCP gives up, seconds; nil leaves it.
+  var userTimeout: Double?
   /// The server's key at the first connection of this attachment.
   var previousPeerKey: String?
 }
