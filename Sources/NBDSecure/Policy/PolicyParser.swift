@@ -8,8 +8,7 @@ extension PolicyFile {
   init(
     parsing text: String, path: String, canonical: @escaping (String) -> String
   ) throws(PolicyError) {
-    var root = PolicyReader(
-      file: path, path: "", entries: try PolicyDocument.parse(text, file: path))
+    var root = try PolicyReader(parsing: text, file: path)
     self.init(path: path)
     let stated: PolicyAction? = try root.word("default")
     if var require = try root.table("require") {

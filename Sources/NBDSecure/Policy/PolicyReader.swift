@@ -8,79 +8,109 @@ struct PolicyReader {
   let file: String
   /// The table's own path (`rule[2]`), empty at the top.
   let path: String
-  private var entries: [String: PolicyValue]
+  /// The line on which the table begins.
+  private let line: Int
+  private var entries: [String: TOMLValue]
+  /// The lines of keys that were taken already.
+  private var lines: [String: Int] = [:]
 
-  init(file: String, path: String, entries: [String: PolicyValue]) {
+  init(file: String, path: String, line: Int, entries: [String: TOMLValue]) {
     self.file = file
     self.path = path
+    self.line = line
     self.entries = entries
+  }
+
+  /// The table of a whole file.
+  init(parsing text: String, file: String) throws(PolicyError) {
+    let entries: [String: TOMLValue]
+    do throws(TOMLError) {
+      entries = try TOMLParser.parse(text)
+    } catch {
+      throw PolicyError(file: file, line: error.line, "not valid TOML: \(error.reason)")
+    }
+    self.init(file: file, path: "", line: 1, entries: entries)
   }
 
   /// The full name of a key, for messages.
   private func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
 
   func error(_ key: String, _ reason: String, hint: String? = nil) -> PolicyError {
-    PolicyError(file: file, key: name(key), reason, hint: hint)
+    PolicyError(
+      file: file, line: entries[key]?.line ?? lines[key] ?? line, key: name(key), reason,
+      hint: hint)
   }
 
-  private mutating func take(_ key: String) -> PolicyValue? {
-    entries.removeValue(forKey: key)
+  private mutating func take(_ key: String) -> TOMLValue? {
+    let value = entries.removeValue(forKey: key)
+    lines[key] = value?.line
+    return value
   }
 
-  private func wrongType(_ key: String, _ value: PolicyValue, wanted: String) -> PolicyError {
-    error(key, "must be \(wanted), not \(value.typeName)")
+  private func wrongType(_ key: String, _ value: TOMLValue?, wanted: String) -> PolicyError {
+    PolicyError(
+      file: file, line: value?.line ?? line, key: name(key),
+      "must be \(wanted), not \(value?.typeName ?? "nothing")")
   }
 
   mutating func string(_ key: String) throws(PolicyError) -> String? {
-    switch take(key) {
+    let value = take(key)
+    switch value?.kind {
     case nil: return nil
     case .string(let text): return text
-    case .some(let value): throw wrongType(key, value, wanted: "a string")
+    case .some: throw wrongType(key, value, wanted: "a string")
     }
   }
 
   mutating func boolean(_ key: String) throws(PolicyError) -> Bool? {
-    switch take(key) {
+    let value = take(key)
+    switch value?.kind {
     case nil: return nil
     case .boolean(let flag): return flag
-    case .some(let value): throw wrongType(key, value, wanted: "true or false")
+    case .some: throw wrongType(key, value, wanted: "true or false")
     }
   }
 
   mutating func integer(_ key: String, in range: ClosedRange<Int64>) throws(PolicyError) -> Int64? {
-    switch take(key) {
+    let value = take(key)
+    switch value?.kind {
     case nil: return nil
     case .integer(let number):
       guard range.contains(number) else {
         throw error(key, "must be from \(range.lowerBound) to \(range.upperBound), not \(number)")
       }
       return number
-    case .some(let value): throw wrongType(key, value, wanted: "an integer")
+    case .some: throw wrongType(key, value, wanted: "an integer")
     }
   }
 
   mutating func table(_ key: String) throws(PolicyError) -> PolicyReader? {
-    switch take(key) {
+    let value = take(key)
+    switch value?.kind {
     case nil: return nil
-    case .table(let entries): return PolicyReader(file: file, path: name(key), entries: entries)
-    case .some(let value): throw wrongType(key, value, wanted: "a table")
+    case .table(let entries):
+      return PolicyReader(
+        file: file, path: name(key), line: value?.line ?? line, entries: entries)
+    case .some: throw wrongType(key, value, wanted: "a table")
     }
   }
 
   mutating func tables(_ key: String) throws(PolicyError) -> [PolicyReader] {
-    switch take(key) {
+    let value = take(key)
+    switch value?.kind {
     case nil: return []
     case .array(let values):
       var readers: [PolicyReader] = []
       for (index, value) in values.enumerated() {
         let place = "\(key)[\(index + 1)]"
-        guard case .table(let entries) = value else {
+        guard case .table(let entries) = value.kind else {
           throw wrongType(place, value, wanted: "a table")
         }
-        readers.append(PolicyReader(file: file, path: name(place), entries: entries))
+        readers.append(
+          PolicyReader(file: file, path: name(place), line: value.line, entries: entries))
       }
       return readers
-    case .some(let value): throw wrongType(key, value, wanted: "tables: [[\(key)]]")
+    case .some: throw wrongType(key, value, wanted: "tables: [[\(key)]]")
     }
   }
 
@@ -100,12 +130,9 @@ struct PolicyReader {
   mutating func list<Element>(
     _ key: String, of what: String, _ parse: (String) -> Element?
   ) throws(PolicyError) -> [Element]? {
-    let values: [PolicyValue]
-    switch take(key) {
-    case nil: return nil
-    case .array(let array): values = array
-    case .some(let value): values = [value]
-    }
+    let values: [TOMLValue]
+    guard let value = take(key) else { return nil }
+    if case .array(let array) = value.kind { values = array } else { values = [value] }
     guard !values.isEmpty else { throw error(key, "is an empty list") }
     guard values.count <= Self.maximumListLength else {
       throw error(key, "has more than \(Self.maximumListLength) entries")
@@ -113,7 +140,7 @@ struct PolicyReader {
     var elements: [Element] = []
     for value in values {
       let text: String
-      switch value {
+      switch value.kind {
       case .string(let string): text = string
       case .integer(let number) where Element.self == PolicyVsockPattern.self: text = "\(number)"
       default: throw wrongType(key, value, wanted: "a list of \(what)")
@@ -128,8 +155,9 @@ struct PolicyReader {
 
   /// Refuses what nobody took.
   func finish(known: [String]) throws(PolicyError) {
-    guard let key = entries.keys.min() else { return }
-    throw error(
-      String(key.prefix(80)), "unknown key", hint: "known here: \(known.joined(separator: ", "))")
+    guard let (key, value) = entries.min(by: { $0.value.line < $1.value.line }) else { return }
+    throw PolicyError(
+      file: file, line: value.line, key: name(String(key.prefix(80))), "unknown key",
+      hint: "known here: \(known.joined(separator: ", "))")
   }
 }

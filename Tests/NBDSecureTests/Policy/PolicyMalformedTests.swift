@@ -97,8 +97,8 @@ struct PolicyMalformedTests {
       "means nothing"
     ),
     // What C would read differently.
-    ("default = 'allow'\0", "", "NUL"), ("\"default\\u0000\" = 'allow'", "", "NUL"),
-    ("default = \"allow\\U00000000x\"", "", "NUL"),
+    ("default = 'allow'\0", nil, "TOML"), ("\"default\\u0000\" = 'allow'", nil, "TOML"),
+    ("default = \"allow\\U00000000x\"", nil, "TOML"),
   ]) func refused(text: String, key: String?, reason: String) throws {
     let error = #expect(throws: PolicyError.self) { try Fixture.file(text, path: "/p.toml") }
     let found = try #require(error)
@@ -106,9 +106,9 @@ struct PolicyMalformedTests {
     #expect(found.summary.hasPrefix("policy file /p.toml"))
     #expect(found.reason.contains(reason), "\(found.summary)")
     #expect(!found.summary.contains("\n"))
+    #expect(found.line != nil)
     switch key {
-    case nil: #expect(found.line != nil)
-    case "": break
+    case nil: break
     default: #expect(found.key == key)
     }
   }
