@@ -22,7 +22,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
   ],
   targets: [
     .target(name: "NBDProtocol", swiftSettings: strict),
@@ -47,7 +46,6 @@ let package = Package(
       name: "NBDSecure",
       dependencies: [
         "NBDProtocol", "TLS", "NBDKernel", "LinuxIO", "CLinux",
-        .product(name: "TOMLKit", package: "TOMLKit"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
