@@ -4,7 +4,7 @@ import LinuxIO
 import NBDKernel
 
 /// The state of one attachment as its supervisor knows it, and its file.
-final class StateStore {
+final class StateStore: LinkRecord {
   private(set) var state: AttachmentState
   private let directory: StateDirectory
   private let log: EventLog
@@ -17,6 +17,7 @@ final class StateStore {
   }
 
   var device: String { "/dev/\(state.device)" }
+  var subject: String { device }
   var server: String { state.server }
 
   /// Writes the file; a failure is logged, since the device works without it.

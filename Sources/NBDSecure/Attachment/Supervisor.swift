@@ -26,23 +26,13 @@ final class Supervisor {
   let lanes: [Lane]
   let log: EventLog
   let store: StateStore
-  let dialer: Dialer
+  private let link: ServerLink
   private let signals: SignalQueue
   private let laneEvents: LaneEvents
   private let detachment: Detachment
 
   /// The kernel was told to disconnect.
   private var isDetaching = false
-
-  /// The link to the server.
-  var link = LinkState.connected
-  var backoff = Backoff()
-  /// When the next attempt is due; `.never` while one runs or none is wanted.
-  var nextAttempt = Deadline.never
-  /// When requests fail because the server has been gone for too long.
-  var giveUp = Deadline.never
-  /// Connections that wait for the repetition of unflushed writes.
-  var pending: [Connection] = []
 
   /// - Parameter laneEvents: what the lanes report to.
   init(
@@ -60,12 +50,17 @@ final class Supervisor {
     self.store = store
     self.signals = signals
     self.log = log
-    dialer = try system("make an event descriptor") { () throws(Errno) in try Dialer() }
+    link = try ServerLink(
+      lanes: lanes, connector: connector, export: export,
+      patience: LinkPatience(
+        reconnectTimeout: request.reconnectTimeout, ioTimeout: request.ioTimeout),
+      record: store, log: log
+    ) { link in Self.renewDeadSockets(of: link, binding: binding, log: log) }
     detachment = try Detachment()
   }
 
   /// Starts the lanes.
-  func start() { for lane in lanes { lane.run() } }
+  func start() { link.start() }
 
   /// What the caller of `run` wants after a round.
   enum Round { case goOn, detach }
@@ -80,23 +75,21 @@ final class Supervisor {
     var poll = PollSet(count: 7)
     poll.set(0, signals.descriptor.raw, .read)
     poll.set(1, laneEvents.signal.descriptor.raw, .read)
-    poll.set(2, dialer.done.descriptor.raw, .read)
+    poll.set(2, link.eventDescriptor, .read)
     poll.set(3, binding.eventDescriptor, .read)
     poll.set(4, detachment.done.descriptor.raw, .read)
     poll.set(5, first, .read)
     poll.set(6, second, .read)
     while true {
       // Without a link nobody reads NBD_CMD_DISC: look now and then whether the device is there.
-      let tick = link == .connected ? Deadline.never : .after(seconds: 1)
-      _ = try? poll.wait(until: min(nextAttempt, giveUp, tick))
+      let tick = link.state == .connected ? Deadline.never : .after(seconds: 1)
+      _ = try? poll.wait(until: min(link.deadline, tick))
       for place in 5...6 where !poll.found(place).isEmpty { poll.set(place, -1, []) }
       handleSignals()
       if let ending = handleLanes() ?? handleDevice() { return finish(ending) }
-      if let outcome = dialer.takeOutcome() { handle(outcome) }
+      link.step()
       if let outcome = detachment.takeOutcome() { handle(outcome) }
       if round() == .detach { detachment.begin(binding: binding, flush: false) }
-      if nextAttempt.hasPassed { attempt() }
-      if giveUp.hasPassed { failRequests() }
     }
   }
 
@@ -104,7 +97,7 @@ final class Supervisor {
     while let signal = try? signals.next() {
       switch signal.number {
       case SIGTERM, SIGINT:
-        detachment.begin(binding: binding, flush: link == .connected)
+        detachment.begin(binding: binding, flush: link.state == .connected)
       default: break
       }
     }
@@ -133,8 +126,8 @@ final class Supervisor {
       case .disconnected: return .detached
       case .plainClosed(let why):
         if !binding.replacesSockets || binding.takeEvents().ended { return .deviceLost(why) }
-        loseLink("the kernel gave up: \(why)", plainDied: true)
-      case .lost(let lost): loseLink(lost.reason, plainDied: false)
+        link.lose("the kernel gave up: \(why)", plainDied: true)
+      case .lost(let lost): link.lose(lost.reason, plainDied: false)
       }
     }
     return nil
@@ -143,28 +136,44 @@ final class Supervisor {
   private func handleDevice() -> Ending? {
     let events = binding.takeEvents()
     if events.ended {
-      return isDetaching || link != .connected
+      return isDetaching || link.state != .connected
         ? .detached : .deviceLost("the kernel let go of the device")
     }
     // While the link is lost nobody reads the plain side: requests wait in a fresh socket.
-    if events.linkDead, link != .connected { renewDeadSockets() }
+    if events.linkDead, link.state != .connected, !link.isRepeating {
+      Self.renewDeadSockets(of: link, binding: binding, log: log)
+    }
     return nil
   }
 
   private func finish(_ ending: Ending) -> Ending {
-    for lane in lanes { lane.park() }
-    let deadline = Deadline.after(seconds: 2)
-    for lane in lanes {
-      lane.relay.channel?.close(by: deadline)
-      lane.relay.channel = nil
-      lane.quit()
-    }
-    for connection in pending { connection.channel.cut() }
+    link.end()
     switch ending {
     case .detached: log.write(.info, "\(store.device): detached")
     case .deviceLost(let why): log.write(.error, "\(store.device): lost the device: \(why)")
     }
     return ending
+  }
+
+  /// Gives the kernel a fresh socket for each lane whose old one it gave up; it sends again there
+  /// what it had sent, and the lane forgets it: one of the two repeats, never both.
+  private static func renewDeadSockets(
+    of link: ServerLink, binding: any DeviceBinding, log: EventLog
+  ) {
+    guard binding.replacesSockets else { return }
+    var kernelEnds: [Int32] = []
+    defer { for end in kernelEnds { _ = Descriptor(owning: end) } }
+    for lane in link.lanes where lane.hasDeadPlainSide {
+      lane.park()
+      do { kernelEnds.append(try lane.relay.makePlainSide()) } catch {
+        log.write(.error, "\(binding.device.path): cannot make a socket: \(error)")
+      }
+    }
+    guard !kernelEnds.isEmpty else { return }
+    do { try binding.replace(sockets: kernelEnds) } catch {
+      log.write(
+        .error, "\(binding.device.path): the kernel takes no new socket: \(error.message)")
+    }
   }
 }
 
