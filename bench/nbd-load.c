@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -38,6 +39,9 @@
 #define STALL_SECONDS 10
 #define REQUEST_BYTES 28
 #define REPLY_BYTES 16
+// The driver receives in a WQ_HIGHPRI workqueue: it takes each reply at once,
+// before the client that sent it goes on. So do we.
+#define DRIVER_NICE (-20)
 
 struct workload {
     const char *name;
@@ -334,10 +338,12 @@ struct options {
     cpu_set_t own, client;
     bool pin_own, pin_client, count_calls;
     unsigned repeat;
+    pid_t server;
     double bytes;
 };
 
-static void report(double seconds, double ops, double bytes, double cpu, double calls, double rss) {
+static void report(double seconds, double ops, double bytes, double cpu, double calls, double rss,
+                   double foreign) {
     const double mib = bytes / (1 << 20);
     if (bytes > 0)
         printf("mib_s=%.3f\tiops=%.1f\tcpu_s_per_gib=%.5f\t", mib / seconds, ops / seconds,
@@ -345,7 +351,7 @@ static void report(double seconds, double ops, double bytes, double cpu, double 
     if (bytes > 0 && calls >= 0) printf("syscalls_per_mib=%.3f\t", calls / mib);
     if (percentile_us(0.5) > 0)
         printf("p50_us=%.2f\tp99_us=%.2f\t", percentile_us(0.5), percentile_us(0.99));
-    printf("peak_rss_mib=%.2f\n", rss);
+    printf("peak_rss_mib=%.2f\tforeign_cpus=%.3f\n", rss, foreign);
 }
 
 static void prepare(struct connection *c, unsigned count, unsigned index) {
@@ -391,14 +397,15 @@ static void load(const struct options *o, struct connection *connections, unsign
         }
     double ops = (double)operations;
     double calls = o->count_calls ? after.calls - before.calls : -1;
-    report(elapsed, ops, ops * job->size, after.cpu - before.cpu, calls, after.peak_rss_mib);
+    report(elapsed, ops, ops * job->size, after.cpu - before.cpu, calls, after.peak_rss_mib,
+           foreign_cpus(&before, &after));
 }
 
 static void play(const struct options *o, char **command) {
     static struct connection connections[MAX_CONNECTIONS];
     unsigned count = o->connections;
     int control = -1, listener = o->standin ? listen_in(o->standin) : -1;
-    struct usage_probe probe = {.count_calls = o->count_calls};
+    struct usage_probe probe = {.count_calls = o->count_calls, .server = o->server};
     if (command) {
         if (o->standin) {
             setenv(STANDIN_ENV, o->standin, 1);
@@ -436,6 +443,9 @@ static void play(const struct options *o, char **command) {
 // what counts, as the latency.
 static void repeat(const struct options *o, char **command) {
     double wall = 0, cpu = 0, rss = 0, calls = 0;
+    struct usage_probe all = {.server = o->server};
+    struct usage before, after;
+    usage_read(&all, &before);
     for (unsigned i = 0; i < o->repeat; i++) {
         struct usage_probe probe = {.count_calls = o->count_calls};
         struct usage usage;
@@ -449,8 +459,10 @@ static void repeat(const struct options *o, char **command) {
         calls += usage.calls;
         if (usage.peak_rss_mib > rss) rss = usage.peak_rss_mib;
     }
+    usage_read(&all, &after);
     const double bytes = o->bytes * o->repeat;
-    report(wall, job ? bytes / job->size : 0, bytes, cpu, o->count_calls ? calls : -1, rss);
+    report(wall, job ? bytes / job->size : 0, bytes, cpu, o->count_calls ? calls : -1, rss,
+           foreign_cpus(&before, &after));
 }
 
 // A failed run leaves no process behind either.
@@ -462,7 +474,7 @@ static _Noreturn void usage(void) {
           "  --standin DIR --preload LIB --workload W   play the kernel of COMMAND\n"
           "  --connect PATH|PORT --workload W           be an NBD client (of COMMAND, or of nobody)\n"
           "  --repeat N [--bytes B --workload W]         time COMMAND itself, N times\n"
-          "further: --connections N, --seconds S, --warm-up S\n", stderr);
+          "further: --connections N, --seconds S, --warm-up S, --server PID\n", stderr);
     exit(64);
 }
 
@@ -472,7 +484,7 @@ int main(int argc, char **argv) {
         {"workload", 1, NULL, 'w'},    {"repeat", 1, NULL, 'r'},  {"bytes", 1, NULL, 'b'},
         {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 't'}, {"warm-up", 1, NULL, 'u'},
         {"own-cpus", 1, NULL, 'o'},    {"client-cpus", 1, NULL, 'k'}, {"calls", 0, NULL, 'y'},
-        {"log", 1, NULL, 'l'},         {0}};
+        {"log", 1, NULL, 'l'},         {"server", 1, NULL, 'e'},     {0}};
     struct options o = {.connections = 1, .seconds = 1, .warm_up = 0.2, .log = "/dev/null"};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) switch (c) {
         case 's': o.standin = optarg; break;
@@ -486,6 +498,7 @@ int main(int argc, char **argv) {
         case 'o': o.pin_own = cpu_list(optarg, &o.own); break;
         case 'k': o.pin_client = cpu_list(optarg, &o.client); break;
         case 'y': o.count_calls = true; break;
+        case 'e': o.server = atoi(optarg); break;
         case 'l': o.log = optarg; break;
         case 'w':
             for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
@@ -503,6 +516,8 @@ int main(int argc, char **argv) {
     atexit(end_now);
     if (o.pin_own) sched_setaffinity(0, sizeof o.own, &o.own);
     process_prepare();
+    if (plays && setpriority(PRIO_PROCESS, 0, DRIVER_NICE))
+        warn("without the driver's priority, depth above 1 flatters clients that send replies singly");
     if (plays) play(&o, command);
     else repeat(&o, command);
     return 0;

@@ -65,8 +65,14 @@ static unsigned descendants(pid_t pid, pid_t *pids, unsigned count) {
 static double cpu_seconds(pid_t pid) {
     clockid_t clock;
     struct timespec t;
+    if (!pid) return 0;
     if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t)) return 0;
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double seconds_of(const struct rusage *r) {
+    return (double)(r->ru_utime.tv_sec + r->ru_stime.tv_sec) +
+           (double)(r->ru_utime.tv_usec + r->ru_stime.tv_usec) / 1e6;
 }
 
 static double peak_rss_mib(pid_t pid) {
@@ -79,6 +85,14 @@ static double peak_rss_mib(pid_t pid) {
         if (sscanf(line, "VmHWM: %lf", &kib) == 1) break;
     fclose(f);
     return kib / 1024;
+}
+
+static double idle_seconds(void) {
+    double idle = 0, waiting = 0;
+    FILE *f = fopen("/proc/stat", "re");
+    if (f && fscanf(f, "cpu %*f %*f %*f %lf %lf", &idle, &waiting) != 2) idle = waiting = 0;
+    if (f) fclose(f);
+    return (idle + waiting) / (double)sysconf(_SC_CLK_TCK);
 }
 
 // MARK: counting system calls
@@ -143,6 +157,7 @@ void process_start(struct usage_probe *probe, char **command, const cpu_set_t *c
         // Held until the counter is attached.
         if (read(gate[0], &byte, 1) != 1) _exit(127);
         if (cpus) sched_setaffinity(0, sizeof *cpus, cpus);
+        setpriority(PRIO_PROCESS, 0, 0);
         signal(SIGPIPE, SIG_DFL);
         // Should the run be killed, the command goes too.
         prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -162,8 +177,7 @@ void process_wait(struct usage_probe *probe, struct usage *usage) {
     while (wait4(probe->pid, &status, 0, &r) < 0)
         if (errno != EINTR) err(1, "wait");
     if (status) errx(1, "the command failed (status %#x)", (unsigned)status);
-    usage->cpu = (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-                 (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    usage->cpu = seconds_of(&r);
     usage->peak_rss_mib = (double)r.ru_maxrss / 1024;
     usage->calls = calls_so_far(probe);
     if (probe->count_calls) close(probe->counter);
@@ -179,10 +193,22 @@ void usage_read(const struct usage_probe *probe, struct usage *usage) {
     pid_t pids[MAX_PROCESSES] = {probe->pid};
     unsigned count = probe->self ? 1 : descendants(getpid(), pids, 0);
     *usage = (struct usage){.calls = calls_so_far(probe)};
+    usage->when = (double)nanoseconds() / 1e9;
+    usage->idle = idle_seconds();
     for (unsigned i = 0; i < count; i++) {
         usage->cpu += cpu_seconds(pids[i]);
         usage->peak_rss_mib += peak_rss_mib(pids[i]);
     }
+    struct rusage ended;
+    getrusage(RUSAGE_CHILDREN, &ended);
+    usage->ours = seconds_of(&ended) + cpu_seconds(probe->server) +
+                  (probe->self ? 0 : cpu_seconds(getpid())) + usage->cpu;
+}
+
+double foreign_cpus(const struct usage *before, const struct usage *after) {
+    double took = after->when - before->when;
+    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus - (after->idle - before->idle + after->ours - before->ours) / took;
 }
 
 bool process_lives(void) {

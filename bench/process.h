@@ -11,12 +11,15 @@ struct usage {
     double cpu;           // seconds, user and system
     double calls;         // system calls
     double peak_rss_mib;  // VmHWM, summed over the processes
+    double idle;          // seconds, of all CPUs
+    double ours;          // CPU seconds of client, server and this process
+    double when;          // seconds
 };
 
 // What is watched: a command with all its descendants, or this process.
 struct usage_probe {
     bool count_calls, self;
-    pid_t pid;
+    pid_t pid, server;
     int counter;
 };
 
@@ -34,6 +37,9 @@ void process_wait(struct usage_probe *probe, struct usage *usage);
 bool process_lives(void);
 // Gives descendants GRACE seconds to end by themselves, then ends them.
 void process_end(double grace);
+
+// How many CPUs others than client, server and we kept busy in between.
+double foreign_cpus(const struct usage *before, const struct usage *after);
 
 void usage_of_self(struct usage_probe *probe);
 void usage_read(const struct usage_probe *probe, struct usage *usage);
