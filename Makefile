@@ -7,7 +7,7 @@ DESTDIR ?=
 RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
 RELEASE       := .build/release/nbd-secure
 
-.PHONY: all demo test install clean format lint
+.PHONY: all demo test bench install clean format lint
 
 all:
 	$(SWIFT) build $(RELEASE_FLAGS)
@@ -20,6 +20,10 @@ demo:
 
 test:
 	scripts/test
+
+# Against its peers, under one load: some ten minutes. See docs/PERFORMANCE.md.
+bench: all
+	bench/run
 
 install: all
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/nbd-secure
