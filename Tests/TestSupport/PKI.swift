@@ -2,7 +2,7 @@
 import Foundation
 
 /// The throw-away certificates and keys that the tests share, made once for each test run by
-/// `scripts/test-pki`.
+/// `certs/generate`.
 package final class PKI: Sendable {
   /// The set that all tests of a process share: read only.
   package static let shared: Result<PKI, any Error> = Result { try PKI() }
@@ -13,8 +13,8 @@ package final class PKI: Sendable {
   package init() throws {
     directory = try TemporaryDirectory()
     let made = try run(
-      "/bin/bash", [repository + "/scripts/test-pki", directory.path], timeout: 60)
-    guard made.status == 0 else { throw SystemError("scripts/test-pki", because: made.description) }
+      "/bin/bash", [repository + "/certs/generate", directory.path], timeout: 60)
+    guard made.status == 0 else { throw SystemError("certs/generate", because: made.description) }
   }
 
   /// Where it all lies.
