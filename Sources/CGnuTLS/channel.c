@@ -35,12 +35,17 @@ struct cgt_channel {
   /* Where in a record the library's reading stands. */
   unsigned char header[record_header];
   size_t header_got, body_left;
+  bool ciphertext_only;
 
   unsigned char *input, *output;
 };
 
-/* Follows the record framing through the bytes that the library takes. */
-static void follow_records(cgt_channel *c, const unsigned char *bytes, size_t count) {
+/*
+ * Follows the record framing through the bytes that the library takes. After the handshake of TLS
+ * 1.3 every header is the same but for its length; the library does not look at the type, so a
+ * changed one would pass (RFC 8446, 5.2).
+ */
+static bool follow_records(cgt_channel *c, const unsigned char *bytes, size_t count) {
   while (count > 0) {
     if (c->body_left > 0) {
       size_t n = count < c->body_left ? count : c->body_left;
@@ -51,8 +56,11 @@ static void follow_records(cgt_channel *c, const unsigned char *bytes, size_t co
     if (c->header_got == record_header) {
       c->body_left = (size_t)c->header[3] << 8 | c->header[4];
       c->header_got = 0;
+      if (c->ciphertext_only && (c->header[0] != 23 || c->header[1] != 3 || c->header[2] != 3))
+        return false;
     }
   }
+  return true;
 }
 
 static ssize_t pull(gnutls_transport_ptr_t pointer, void *bytes, size_t count) {
@@ -83,7 +91,11 @@ static ssize_t pull(gnutls_transport_ptr_t pointer, void *bytes, size_t count) {
   if (n > count) n = count;
   memcpy(bytes, c->input + c->input_start, n);
   c->input_start += n;
-  follow_records(c, bytes, n);
+  if (!follow_records(c, bytes, n)) {
+    c->socket_error = EBADMSG;
+    gnutls_transport_set_errno(c->session, EBADMSG);
+    return -1;
+  }
   return (ssize_t)n;
 }
 
@@ -210,7 +222,11 @@ bool cgt_channel_is_idle(const cgt_channel *c) {
          gnutls_record_check_corked(c->session) == 0;
 }
 
-bool cgt_channel_saw_end(const cgt_channel *c) { return c->saw_end; }
+void cgt_channel_expect_ciphertext(cgt_channel *c) { c->ciphertext_only = true; }
+
+bool cgt_channel_was_cut(const cgt_channel *c) {
+  return c->saw_end && (c->header_got > 0 || c->body_left > 0);
+}
 
 int cgt_channel_socket_error(const cgt_channel *c) { return c->socket_error; }
 

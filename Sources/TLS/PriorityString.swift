@@ -66,6 +66,8 @@ struct PriorityString: Hashable {
       throw TLSError(.invalidPriority, "the priority string “\(shown)” \(error.message)")
     }
     var result = wanted.intersection(offer)
+    // TLS 1.3 has no key exchange of this kind, and the library lists none for it alone.
+    if !wanted.versions.contains(GNUTLS_TLS1_2.rawValue) { result.exchanges = offer.exchanges }
     result.settle(psk: psk)
     if let missing = result.missing(psk: psk) {
       throw TLSError(

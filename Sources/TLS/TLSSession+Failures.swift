@@ -19,6 +19,8 @@ extension TLSSession {
   /// What an error code of the library means here.
   func failure(_ code: Int32, phase: Phase) -> TLSError {
     if case .failure(let error) = proof { return error }
+    // A stream that ends inside a record has many names in the library.
+    if unsafe cgt_channel_was_cut(channel) { return ended(orderly: false, phase: phase) }
     switch code {
     case GNUTLS_E_FATAL_ALERT_RECEIVED, GNUTLS_E_WARNING_ALERT_RECEIVED:
       return alert(phase)
@@ -32,13 +34,15 @@ extension TLSSession {
     case GNUTLS_E_MEMORY_ERROR, GNUTLS_E_INTERNAL_ERROR, GNUTLS_E_RANDOM_FAILED,
       GNUTLS_E_INVALID_SESSION:
       return TLSError(.library, "the TLS library failed: \(TLSLibrary.text(for: code))")
-    case GNUTLS_E_NO_CIPHER_SUITES, GNUTLS_E_UNSUPPORTED_VERSION_PACKET,
-      GNUTLS_E_DH_PRIME_UNACCEPTABLE, GNUTLS_E_UNWANTED_ALGORITHM,
-      GNUTLS_E_INSUFFICIENT_SECURITY, GNUTLS_E_UNKNOWN_CIPHER_SUITE,
-      GNUTLS_E_ILLEGAL_SRP_USERNAME where phase == .handshake && hasTalkedTLS:
+    case GNUTLS_E_INSUFFICIENT_CREDENTIALS where phase == .handshake:
+      return TLSError(
+        .notAuthenticated,
+        credentials.kind == .psk
+          ? "the server did not use the pre-shared key" : "the server did not show a certificate")
+    case _ where phase == .handshake && hasTalkedTLS && TLSSession.disagreements.contains(code):
       return TLSError(
         .noCommonParameters,
-        "the server offers nothing that is allowed here: \(TLSLibrary.text(for: code))",
+        "the server chose what is not allowed here: \(TLSLibrary.text(for: code))",
         hint: "TLS 1.2 or 1.3 with an AEAD cipher is needed")
     default:
       return TLSError(
@@ -56,6 +60,9 @@ extension TLSSession {
 
   /// What a failing socket means: a reset is how a bare close looks when data was under way.
   func lost(errno: Int32, phase: Phase) -> TLSError {
+    if errno == Errno.badMessage.rawValue {
+      return TLSError(.protocolViolation, "a TLS record of the server makes no sense")
+    }
     if errno == Errno.connectionReset.rawValue || errno == Errno.brokenPipe.rawValue {
       return reasonBehindReset(phase) ?? ended(orderly: false, phase: phase)
     }
@@ -137,9 +144,9 @@ extension TLSSession {
         hint: "compare identity and key with the server's key file")
     }
     if alert == GNUTLS_A_CERTIFICATE_REQUIRED { return certificateVerdict(said) }
+    // Servers have many alerts for a certificate that is missing: GnuTLS of TLS 1.2 a decode error.
     if credentials.kind == .x509, certificateWasRequested,
-      TLSSession.alertsOfCertificates.contains(alert.rawValue)
-        || (alert == GNUTLS_A_HANDSHAKE_FAILURE && !certificateWasSent)
+      !certificateWasSent || TLSSession.alertsOfCertificates.contains(alert.rawValue)
     {
       return certificateVerdict(said)
     }
@@ -154,6 +161,14 @@ extension TLSSession {
       phase == .handshake ? .handshakeRefused : .endedByAlert,
       "the server ended the TLS handshake: it \(said)")
   }
+
+  /// What the library says of a server whose choice is not among ours.
+  private static let disagreements: Set<Int32> = [
+    GNUTLS_E_NO_CIPHER_SUITES, GNUTLS_E_UNSUPPORTED_VERSION_PACKET, GNUTLS_E_UNWANTED_ALGORITHM,
+    GNUTLS_E_DH_PRIME_UNACCEPTABLE, GNUTLS_E_INSUFFICIENT_SECURITY, GNUTLS_E_UNKNOWN_CIPHER_SUITE,
+    GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, GNUTLS_E_ECC_UNSUPPORTED_CURVE,
+    GNUTLS_E_NO_COMMON_KEY_SHARE,
+  ]
 
   private static let alertsOfKeys: Set<UInt32> = [
     GNUTLS_A_BAD_RECORD_MAC.rawValue, GNUTLS_A_ILLEGAL_PARAMETER.rawValue,

@@ -22,7 +22,9 @@ extension TLSSession {
       try send(until: deadline, orInput: true, phase: .handshake)
     }
     try drain(until: deadline, phase: .handshake)
-    facts = try prove()
+    let proved = try prove()
+    if proved.version == .v13 { unsafe cgt_channel_expect_ciphertext(channel) }
+    facts = proved
   }
 
   /// Tells the server why, as far as one attempt does, and says what happened.

@@ -40,7 +40,8 @@ package final class FakeConnection: @unchecked Sendable {
 
   private let descriptor: Int32
   private let state = Mutex((record: Record(), over: false, open: true))
-  var session: TLSServerSession?
+  /// The TLS session, once it is up.
+  package internal(set) var session: TLSServerSession?
 
   init(descriptor: Int32, index: Int) {
     self.descriptor = descriptor

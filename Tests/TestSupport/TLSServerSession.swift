@@ -15,6 +15,8 @@ package struct TLSServerIdentity: Sendable {
   package var kind: Kind
   /// GnuTLS priorities.
   package var priority: String
+  /// Whether a failed handshake ends with an alert, or with a bare close.
+  package var sendsAlerts = true
 
   /// An identity from PEM files.
   package static func x509(
@@ -38,11 +40,13 @@ package final class TLSServerSession {
   private var keys: gnutls_psk_server_credentials_t?
   private unowned let connection: FakeConnection
   private var failure: FakeConnection.Failure?
+  private let sendsAlerts: Bool
 
   init(_ identity: TLSServerIdentity, over connection: FakeConnection) throws(FakeConnection
     .Failure)
   {
     self.connection = connection
+    sendsAlerts = identity.sendsAlerts
     try check(gnutls_init(&raw, UInt32(GNUTLS_SERVER)))
     try check(gnutls_priority_set_direct(raw, identity.priority, nil))
     switch identity.kind {
@@ -88,7 +92,7 @@ package final class TLSServerSession {
       if code == 0 { return }
       if gnutls_error_is_fatal(code) != 0 {
         // Tell the client why, as careful servers do.
-        gnutls_alert_send_appropriate(raw, code)
+        if sendsAlerts { gnutls_alert_send_appropriate(raw, code) }
         try check(code)
       }
     }

@@ -69,10 +69,14 @@ size_t cgt_channel_buffered_input(const cgt_channel *channel);
 /* Whether everything pulled so far ends with a whole record and nothing is buffered anywhere. */
 bool cgt_channel_is_idle(const cgt_channel *channel);
 
-/* Whether the peer's FIN was read. */
-bool cgt_channel_saw_end(const cgt_channel *channel);
+/* After a handshake of TLS 1.3: from here on every record must look like ciphertext. */
+void cgt_channel_expect_ciphertext(cgt_channel *channel);
 
-/* errno of the last receive or send that failed for good, or 0. */
+/* Whether the peer's stream ended inside a record. */
+bool cgt_channel_was_cut(const cgt_channel *channel);
+
+/* errno of the last receive or send that failed for good, or 0; EBADMSG for a record
+   that cannot be one. */
 int cgt_channel_socket_error(const cgt_channel *channel);
 
 /*
