@@ -45,7 +45,8 @@ package struct Attach {
       return ready(try existing())
     }
     defer { directory.removeLock(of: identifier, lock) }
-    let guarding = try Lifeline(lifeline)
+    let lockPath = directory.lock(of: identifier)
+    let guarding = try Lifeline(lifeline) { _ = try? removeFile(lockPath) }
     let bound = try Binder(request: request, identifier: identifier, warn: warn)
     let adopted = try bound.deviceToAdopt()
 

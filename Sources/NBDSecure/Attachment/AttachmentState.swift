@@ -154,6 +154,12 @@ struct StateDirectory: Sendable {
     _ = try? removeFile(lock(of: identifier))
   }
 
+  /// Removes what a dead supervisor left.
+  func removeLeftovers(of state: AttachmentState) {
+    remove(state.device)
+    _ = try? removeFile(lock(of: state.identifier))
+  }
+
   func remove(_ device: String) { _ = try? removeFile(file(of: device)) }
 
   /// Whether a living supervisor holds the attachment's lock.

@@ -3,6 +3,7 @@ import Glibc
 import LinuxIO
 import NBDKernel
 import Synchronization
+import SystemPackage
 
 /// Detaches devices: flush, disconnect, wait until the kernel and the supervisor have let go.
 public enum Detach {
@@ -31,7 +32,9 @@ public enum Detach {
           .kernel, "\(device.path): there is no such device",
           hint: "nbd-secure status lists what is attached")
       }
-      if let state, !directory.isSupervised(state.identifier) { directory.remove(device.name) }
+      if let state, !directory.isSupervised(state.identifier) {
+        directory.removeLeftovers(of: state)
+      }
       return false
     }
     let deadline = Deadline.after(seconds: patience)
@@ -106,7 +109,7 @@ public enum Detach {
     while directory.isSupervised(state.identifier), !deadline.hasPassed {
       sleep(seconds: 0.005, until: deadline)
     }
-    if !directory.isSupervised(state.identifier) { directory.remove(device.name) }
+    if !directory.isSupervised(state.identifier) { directory.removeLeftovers(of: state) }
   }
 
   private static func inUse(_ device: DeviceIndex, _ holders: [DeviceHolder]) -> NBDSecureError {
@@ -141,6 +144,11 @@ public enum Detach {
     }
     guard let error = result.error else { return }
     if error.kind == .busy { throw inUse(device, DeviceUse().holdersOrClaim(of: device)) }
+    if error.errno == .ioError {
+      throw NBDSecureError(
+        .io, "\(device.path): \(error.message)",
+        hint: "nbd-secure detach --force \(device.name) loses what is unwritten", underlying: error)
+    }
     throw NBDSecureError(
       .kernel, "\(device.path): \(error.message)", hint: error.hint, underlying: error)
   }

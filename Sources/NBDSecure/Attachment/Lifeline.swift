@@ -23,10 +23,17 @@ final class Lifeline: Sendable {
   /// What is watched; −1 where nobody waits.
   private let watched: Int32
   private let event: EventSignal
+  private let abandon: @Sendable () -> Void
 
   /// Watches `descriptor` on a thread of its own; −1 watches nothing.
-  init(_ descriptor: Int32) throws(NBDSecureError) {
+  ///
+  /// - Parameter abandon: removes what the process itself does not take with it; called on that
+  ///   thread when the lifeline is cut before there is a device.
+  init(
+    _ descriptor: Int32, abandon: @escaping @Sendable () -> Void
+  ) throws(NBDSecureError) {
     watched = descriptor
+    self.abandon = abandon
     event = try system("make an event descriptor") { () throws(Errno) in try EventSignal() }
     guard descriptor >= 0 else { return }
     try? spawnDetachedThread(name: "lifeline") { [self] in watch() }
@@ -38,7 +45,8 @@ final class Lifeline: Sendable {
     switch phase.load(ordering: .acquiring) {
     case .connecting where phase.compareExchange(
       expected: .connecting, desired: .released, ordering: .acquiringAndReleasing).exchanged:
-      // Connections, locks and memory go with the process.
+      // Connections and memory go with the process.
+      abandon()
       _exit(1)
     case .released: break
     default:

@@ -59,7 +59,8 @@ struct Connector: Sendable {
 
   private func candidates(by deadline: Deadline) throws(NBDSecureError) -> [SocketAddress] {
     switch request.endpoint.transport {
-    case .unix(let path): return [.unix(path: path)]
+    // Links are followed once: policy judges the very socket that is connected to.
+    case .unix(let path): return [.unix(path: realPath(path) ?? path)]
     case .vsock(let cid, let port): return [.vsock(cid: cid, port: port)]
     case .tcp(let host, let port, let address):
       let name = address ?? host

@@ -30,7 +30,7 @@ struct Dialogue {
     }
     let unread: Bool
     do { unread = try transport.hasUnreadInput() } catch {
-      throw failure(error, awaited: "the TLS handshake")
+      throw failure(error, awaited: "no TLS handshake")
     }
     // Bytes buffered behind the STARTTLS ack came in plaintext: refuse them, never parse them.
     if unread {
@@ -67,12 +67,12 @@ struct Dialogue {
       case .finished(let verdict): return verdict
       case .send(let bytes):
         do { try transport.write(bytes, by: deadline) } catch {
-          throw failure(error, awaited: "the server to take an option")
+          throw failure(error, awaited: "the server takes no option")
         }
       case .receive(let count):
         let bytes: [UInt8]
         do { bytes = try transport.read(exactly: count, by: deadline) } catch {
-          throw failure(error, awaited: "the server's answer")
+          throw failure(error, awaited: negotiation.missing)
         }
         do { try negotiation.received(bytes) } catch {
           abort(over: transport)
@@ -94,7 +94,7 @@ struct Dialogue {
       return NBDSecureError(negotiation.endOfStream(after: count), server: server)
     case .timedOut:
       return NBDSecureError(
-        .timedOut, "\(server): timed out waiting for \(awaited)",
+        .timedOut, "\(server): timed out: \(awaited)",
         hint: "the server or the network is silent; --connect-timeout allows more time")
     case .failed(let errno):
       return NBDSecureError(

@@ -61,7 +61,7 @@ struct PolicyJudge {
       switch request.endpoint.transport {
       case .tcp(let host, let port, let address):
         .tcp(host: host, via: address, port: port, addresses: addresses.map(\.host))
-      case .unix(let path): .unix(path: path, resolved: realPath(path))
+      case .unix(let path): .unix(path: path, resolved: Self.socketPath(addresses))
       case .vsock(let cid, let port): .vsock(cid: cid, port: port)
       }
     let export: String? =
@@ -75,6 +75,12 @@ struct PolicyJudge {
       verifiedName: credentials.tls?.identity.text, export: export, dataPaths: use.dataPaths,
       minimumVersion: request.minimumVersion == "1.3" ? .tls13 : .tls12,
       pins: pins.isEmpty ? nil : Set(pins), readOnly: use.readOnly, now: secondsSince1970())
+  }
+
+  /// The socket that is going to be connected to; nil where there is none.
+  private static func socketPath(_ addresses: [SocketAddress]) -> String? {
+    guard case .unix(let path) = addresses.first, fileExists(path) else { return nil }
+    return path
   }
 
   private func requirements(from parameters: PolicyParameters) -> TLSRequirements {
