@@ -13,7 +13,9 @@ struct AttachCommand: ParsableCommand {
 
   @OptionGroup(title: "Server options") var server: ServerOptions
 
-  @Option(help: ArgumentHelp("Device to use, nbd0 or /dev/nbd0. (default: the kernel picks)", valueName: "dev"))
+  @Option(
+    help: ArgumentHelp(
+      "Device to use, nbd0 or /dev/nbd0. (default: the kernel picks)", valueName: "dev"))
   var device: String?
 
   @Flag(help: "Attach read-only even where the export is writable.")
@@ -28,16 +30,25 @@ struct AttachCommand: ParsableCommand {
   @Option(help: "Kernel interface.")
   var binding = AttachRequest.Binding.auto
 
-  @Option(help: ArgumentHelp("Logical block size shown to the kernel. (default: the server's minimum, at least 512)", valueName: "bytes"))
+  @Option(
+    help: ArgumentHelp(
+      "Logical block size shown to the kernel. (default: the server's minimum, at least 512)",
+      valueName: "bytes"))
   var blockSize: UInt32?
 
-  @Option(help: ArgumentHelp("How long I/O waits for a lost server; 0: no reconnection.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp(
+      "How long I/O waits for a lost server; 0: no reconnection.", valueName: "seconds"))
   var reconnectTimeout: Double = 300
 
-  @Option(help: ArgumentHelp("A request unanswered for so long counts as a lost connection.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp(
+      "A request unanswered for so long counts as a lost connection.", valueName: "seconds"))
   var ioTimeout: Double = 60
 
-  @Option(help: ArgumentHelp("Unflushed writes kept for a server that crashes; 0 keeps none.", valueName: "mib"))
+  @Option(
+    help: ArgumentHelp(
+      "Unflushed writes kept for a server that crashes; 0 keeps none.", valueName: "mib"))
   var flushWindow = AttachRequest.defaultFlushWindow
 
   @Flag(help: "Stay in the foreground, for service managers.")

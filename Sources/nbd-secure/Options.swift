@@ -32,7 +32,9 @@ struct ServerOptions: ParsableArguments {
   @Option(help: "TCP port. (default: 10809)")
   var port: Int?
 
-  @Option(help: ArgumentHelp("Connect here instead; the host name stays the verified name.", valueName: "addr"))
+  @Option(
+    help: ArgumentHelp(
+      "Connect here instead; the host name stays the verified name.", valueName: "addr"))
   var address: String?
 
   @Option(help: ArgumentHelp("Connect to a Unix socket.", valueName: "path"))
@@ -41,10 +43,13 @@ struct ServerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Connect to a vsock.", valueName: "cid[:port]"))
   var vsock: String?
 
-  @Option(help: ArgumentHelp("Name to verify when it differs from where we connect.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("Name to verify when it differs from where we connect.", valueName: "name"))
   var tlsHostname: String?
 
-  @Option(name: [.long, .customShort("x")], help: ArgumentHelp("Export name. (default: the server's default export)", valueName: "name"))
+  @Option(
+    name: [.long, .customShort("x")],
+    help: ArgumentHelp("Export name. (default: the server's default export)", valueName: "name"))
   var export: String?
 
   @Option(help: ArgumentHelp("Directory of x509 credentials, or with keys.psk.", valueName: "dir"))
@@ -56,16 +61,23 @@ struct ServerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The line of the pre-shared key file to use.", valueName: "name"))
   var pskIdentity: String?
 
-  @Option(help: ArgumentHelp("File with the password of an encrypted client key.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("File with the password of an encrypted client key.", valueName: "file"))
   var tlsKeyPasswordFile: String?
 
-  @Option(help: ArgumentHelp("Oldest TLS version offered: 1.2 or 1.3. (default: 1.2)", valueName: "version"))
+  @Option(
+    help: ArgumentHelp(
+      "Oldest TLS version offered: 1.2 or 1.3. (default: 1.2)", valueName: "version"))
   var tlsMinVersion: String?
 
-  @Option(help: ArgumentHelp("GnuTLS priority string; can only narrow what the program allows.", valueName: "string"))
+  @Option(
+    help: ArgumentHelp(
+      "GnuTLS priority string; can only narrow what the program allows.", valueName: "string"))
   var tlsPriority: String?
 
-  @Option(help: ArgumentHelp("The server's public key must be one of these (repeatable).", valueName: "sha256:hex"))
+  @Option(
+    help: ArgumentHelp(
+      "The server's public key must be one of these (repeatable).", valueName: "sha256:hex"))
   var tlsPin: [String] = []
 
   @Flag(help: "Permit a connection without TLS; never a fallback.")
@@ -74,7 +86,9 @@ struct ServerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("One more policy file; can only restrict further.", valueName: "file"))
   var policy: [String] = []
 
-  @Option(help: ArgumentHelp("Bound on everything from the name lookup to the last option reply.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp(
+      "Bound on everything from the name lookup to the last option reply.", valueName: "seconds"))
   var connectTimeout: Double = ConnectionRequest.defaultConnectTimeout
 
   /// The options, unchecked.

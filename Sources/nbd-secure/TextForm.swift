@@ -11,7 +11,8 @@ enum TextForm {
   static func bytes(_ count: UInt64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
     guard count >= 1024 else { return "\(count) bytes" }
-    var tenths = count.multipliedReportingOverflow(by: 10).overflow ? count / 1024 * 10 : count * 10 / 1024
+    var tenths =
+      count.multipliedReportingOverflow(by: 10).overflow ? count / 1024 * 10 : count * 10 / 1024
     var unit = 0
     while tenths >= 10240, unit < units.count - 1 {
       tenths /= 1024

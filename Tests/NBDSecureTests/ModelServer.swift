@@ -78,7 +78,9 @@ final class ModelServer: @unchecked Sendable {
       if request.command == .disc { return }
       waiting.append((request, payload))
       // Take what is there before answering, so that there is something to shuffle.
-      if shuffles, waiting.count < 8, (try? LinuxIO.wait(socket, for: .read, until: .after(seconds: 0))) != nil {
+      if shuffles, waiting.count < 8,
+        (try? LinuxIO.wait(socket, for: .read, until: .after(seconds: 0))) != nil
+      {
         continue
       }
       if delay > 0 { Thread.sleep(forTimeInterval: delay) }
@@ -90,7 +92,8 @@ final class ModelServer: @unchecked Sendable {
     }
   }
 
-  private func answer(_ socket: Int32, _ mine: Int, _ request: Request, _ payload: [UInt8]) -> Bool {
+  private func answer(_ socket: Int32, _ mine: Int, _ request: Request, _ payload: [UInt8]) -> Bool
+  {
     lock.lock()
     defer { lock.unlock() }
     guard mine == generation else { return false }

@@ -146,7 +146,9 @@ struct StateDirectory: Sendable {
   /// All state files.
   func all() -> [AttachmentState] {
     let names = (try? listDirectory(path)) ?? []
-    return names.filter { $0.hasSuffix(".json") }.sorted().compactMap { read(String($0.dropLast(5))) }
+    return names.filter { $0.hasSuffix(".json") }.sorted().compactMap {
+      read(String($0.dropLast(5)))
+    }
   }
 
   /// Removes the lock's file while it is still held, so that nobody waits for a file that is gone.

@@ -116,7 +116,8 @@ public enum Detach {
     NBDSecureError(
       .kernel,
       "\(device.path): in use: \(holders.map(\.description).joined(separator: "; "))",
-      hint: "unmount or close it first; --force detaches it all the same and loses what is unwritten"
+      hint:
+        "unmount or close it first; --force detaches it all the same and loses what is unwritten"
     )
   }
 

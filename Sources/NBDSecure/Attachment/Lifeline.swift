@@ -43,8 +43,10 @@ final class Lifeline: Sendable {
     // The other end sends nothing: what makes it readable is its end.
     _ = try? wait(watched, for: .read, until: .never)
     switch phase.load(ordering: .acquiring) {
-    case .connecting where phase.compareExchange(
-      expected: .connecting, desired: .released, ordering: .acquiringAndReleasing).exchanged:
+    case .connecting
+    where phase.compareExchange(
+      expected: .connecting, desired: .released, ordering: .acquiringAndReleasing
+    ).exchanged:
       // Connections and memory go with the process.
       abandon()
       _exit(1)

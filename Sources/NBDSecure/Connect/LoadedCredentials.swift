@@ -64,7 +64,8 @@ struct LoadedCredentials {
     }
   }
 
-  private static func identity(_ request: ConnectionRequest) throws(NBDSecureError) -> ServerIdentity
+  private static func identity(_ request: ConnectionRequest) throws(NBDSecureError)
+    -> ServerIdentity
   {
     guard let name = request.nameToVerify else {
       throw usage("\(request.endpoint.server): no host name to verify")

@@ -67,8 +67,10 @@ struct Journal {
   mutating func release(flushedThrough: UInt64, keepUnflushed: Bool) {
     while first != end {
       let entry = entries[Int(first & mask)]
-      guard entry.void || (entry.acknowledged != 0
-        && (!keepUnflushed || entry.acknowledged <= flushedThrough))
+      guard
+        entry.void
+          || (entry.acknowledged != 0
+            && (!keepUnflushed || entry.acknowledged <= flushedThrough))
       else { return }
       first += 1
     }

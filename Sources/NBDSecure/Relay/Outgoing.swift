@@ -40,7 +40,9 @@ struct Outgoing: ~Copyable {
   /// Whether one more part of the buffer can be queued (two, to be on the safe side).
   var takesSegment: Bool { end < Self.capacity - 1 }
   /// Whether one more refusal can be queued.
-  var takesRefusal: Bool { refusedEnd + SimpleReply.size <= Relay.Limits.refusals * SimpleReply.size }
+  var takesRefusal: Bool {
+    refusedEnd + SimpleReply.size <= Relay.Limits.refusals * SimpleReply.size
+  }
   /// Whether nothing waits.
   var isEmpty: Bool { first == end && refusedFirst == refusedEnd }
 
