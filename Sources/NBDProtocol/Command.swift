@@ -16,7 +16,7 @@ package enum Command: UInt16, Sendable, CaseIterable {
   case cache = 5
   /// NBD_CMD_WRITE_ZEROES
   case writeZeroes = 6
-  /// NBD_CMD_BLOCK_STATUS: needs structured replies, which this program does not negotiate
+  /// NBD_CMD_BLOCK_STATUS: only where structured replies and a context were negotiated
   case blockStatus = 7
 }
 

@@ -13,8 +13,8 @@ struct SizeAndFlags: Hashable, Sendable {
     }
     self.size = size
     var flags = ExportFlags(rawValue: flags).intersection(.known)
-    // Both must be clear here by the protocol: structured replies were not negotiated, and there
-    // is nothing to be fast at without WRITE_ZEROES. Believing them could only do harm.
+    // DF is never asked for, so nothing may depend on it; and there is nothing to be fast at
+    // without WRITE_ZEROES. Believing them could only do harm.
     flags.remove(.sendDF)
     if !flags.contains(.sendWriteZeroes) { flags.remove(.sendFastZero) }
     self.flags = flags
@@ -97,7 +97,7 @@ extension Negotiation {
     if security == .tlsRequired {
       ask(.startTLS)
     } else if isFixed {
-      askForGoal()
+      beginOptions()
     } else {
       askByExportName()
     }

@@ -72,6 +72,7 @@ extension Negotiation {
       return
     case (.server, .list): (shortest, longest) = (4, 4 + limits.name + limits.description)
     case (.info, .info), (.info, .go): (shortest, longest) = (2, limits.replyLength)
+    case (.metaContext, .setMetaContext): (shortest, longest) = (5, 4 + limits.name)
     default:
       throw NegotiationError(
         .protocolViolation, "unexpected \(header.type.name) in reply to \(option.name)")
@@ -103,6 +104,9 @@ extension Negotiation {
     case .info:
       try acceptInfo(payload, of: option)
       state = .replyHeader(option)
+    case .metaContext:
+      try acceptContext(payload)
+      state = .replyHeader(option)
     default: try acceptAcknowledgement(of: option)
     }
   }
@@ -113,6 +117,8 @@ extension Negotiation {
     switch option {
     case .startTLS: state = .tlsDue
     case .list: try finishListing()
+    case .structuredReply: acceptStructuredReplies()
+    case .setMetaContext: askForGoal()
     default:
       guard let sizeAndFlags = findings.sizeAndFlags else {
         mayAbort = false
@@ -133,6 +139,12 @@ extension Negotiation {
     trace.append("got \(refusal.reason) for \(option.name)")
     mayAbort = true
     switch (option, type) {
+    case (_, .errShutdown), (_, .errTLSRequired):
+      throw refusal.error(for: exportName, isSecure: isSecure)
+    case (.structuredReply, _), (.setMetaContext, _):
+      // An extension less; whether the export exists is NBD_OPT_GO's to say.
+      agreement.contexts = []
+      askForGoal()
     case (.info, .errUnsup), (.go, .errUnsup):
       // What was told before the refusal does not count.
       findings = Findings()

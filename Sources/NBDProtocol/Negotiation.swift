@@ -79,11 +79,14 @@ package struct Negotiation: Sendable {
 
   let goal: Goal
   let security: Security
+  let extensions: Extensions
   let limits: Limits
   var state = State.initialMagic
   var outgoing: [UInt8] = []
   var trace: [String] = []
   var findings = Findings()
+  /// What the server granted of `extensions`.
+  package internal(set) var agreement = Agreement()
   /// What we told the server, not what it told us: the one thing that holds across STARTTLS.
   var clientFlags: HandshakeFlags = []
   var isSecure = false
@@ -92,9 +95,12 @@ package struct Negotiation: Sendable {
   /// The last option has its final reply, so that another one may be sent.
   var mayAbort = false
 
-  package init(goal: Goal, security: Security, limits: Limits = .default) {
+  package init(
+    goal: Goal, security: Security, extensions: Extensions = .none, limits: Limits = .default
+  ) {
     self.goal = goal
     self.security = security
+    self.extensions = extensions
     self.limits = limits
   }
 
@@ -103,7 +109,7 @@ package struct Negotiation: Sendable {
   package mutating func next() throws(NegotiationError) -> Step {
     if state == .tlsStarted {
       isSecure = true
-      askForGoal()
+      beginOptions()
     }
     if case .failed(let error) = state { throw error }
     if !outgoing.isEmpty {
@@ -121,6 +127,7 @@ package struct Negotiation: Sendable {
       state = .tlsStarted
       // Nothing that was said in plaintext counts from here on.
       findings = Findings()
+      agreement = Agreement()
       return .startTLS
     case .finished(let verdict): return .finished(verdict)
     case .failed(let error): throw error

@@ -10,6 +10,8 @@ struct ReplyType: RawRepresentable, Hashable, Sendable {
   static let server = ReplyType(rawValue: 2)
   /// NBD_REP_INFO
   static let info = ReplyType(rawValue: 3)
+  /// NBD_REP_META_CONTEXT
+  static let metaContext = ReplyType(rawValue: 4)
   /// NBD_REP_ERR_UNSUP
   static let errUnsup = ReplyType(rawValue: 1 << 31 | 1)
   /// NBD_REP_ERR_POLICY
@@ -40,6 +42,7 @@ struct ReplyType: RawRepresentable, Hashable, Sendable {
     case .ack: "NBD_REP_ACK"
     case .server: "NBD_REP_SERVER"
     case .info: "NBD_REP_INFO"
+    case .metaContext: "NBD_REP_META_CONTEXT"
     case .errUnsup: "NBD_REP_ERR_UNSUP"
     case .errPolicy: "NBD_REP_ERR_POLICY"
     case .errInvalid: "NBD_REP_ERR_INVALID"

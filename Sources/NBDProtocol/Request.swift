@@ -81,7 +81,7 @@ package enum HeaderError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Not the magic number expected here: the stream is out of step or hostile.
   case wrongMagic(UInt32)
 
-  /// NBD_STRUCTURED_REPLY_MAGIC, which nobody may send since we never negotiate it
+  /// NBD_STRUCTURED_REPLY_MAGIC, which nobody may send where it was not negotiated
   package static let structuredReplyMagic: UInt32 = 0x668e_33ef
 
   /// One line for the user.

@@ -15,12 +15,17 @@ struct Conversation {
   var trace: [String] = []
 
   /// In plaintext, which was allowed.
-  init(_ goal: Goal, limits: Limits = .default, _ script: [UInt8]) {
-    self.init(goal, .plaintext, limits: limits, script)
+  init(
+    _ goal: Goal, extensions: Extensions = .none, limits: Limits = .default, _ script: [UInt8]
+  ) {
+    self.init(goal, .plaintext, extensions: extensions, limits: limits, script)
   }
 
-  init(_ goal: Goal, _ security: Security, limits: Limits = .default, _ script: [UInt8]) {
-    machine = Negotiation(goal: goal, security: security, limits: limits)
+  init(
+    _ goal: Goal, _ security: Security, extensions: Extensions = .none, limits: Limits = .default,
+    _ script: [UInt8]
+  ) {
+    machine = Negotiation(goal: goal, security: security, extensions: extensions, limits: limits)
     var rest = script[...]
     do throws(NegotiationError) {
       // A bound for the randomised tests: each step consumes input or is one of a few sends.
