@@ -21,7 +21,7 @@ demo:
 test:
 	scripts/test
 
-# Against its peers, under one load: some ten minutes. See docs/PERFORMANCE.md.
+# Against its peers, under one load: ten to fifteen minutes. See docs/PERFORMANCE.md.
 bench: all
 	bench/run
 
