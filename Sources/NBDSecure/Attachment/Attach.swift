@@ -168,7 +168,7 @@ package struct Attach {
   ) throws(NBDSecureError) {
     store.becomeUnsupervised()
     let opening = try DeviceOpening(
-      binding.device, plan: parts.plan, isNew: parts.adopted == nil)
+      binding.device, plan: parts.plan, isNew: parts.adopted == nil, name: request.name)
     let deadline = Deadline.after(seconds: request.ioTimeout)
     while !opening.isDone, !lifeline.isCut, !deadline.hasPassed {
       sleep(seconds: 0.005, until: deadline)
@@ -189,7 +189,8 @@ package struct Attach {
     _ ready: @escaping (AttachOutcome) -> Void,
     during run: (Int32, Int32, () -> Supervisor.Round) -> Supervisor.Ending
   ) throws(NBDSecureError) {
-    let opening = try DeviceOpening(device, plan: parts.plan, isNew: parts.adopted == nil)
+    let opening = try DeviceOpening(
+      device, plan: parts.plan, isNew: parts.adopted == nil, name: request.name)
     var told = false
     let ending = run(opening.done.descriptor.raw, lifeline.descriptor) {
       if told { return .goOn }
@@ -250,6 +251,13 @@ package struct Attach {
     while true {
       if let state = directory.all().first(where: { $0.identifier == identifier }) {
         guard state.options == request.comparable else { throw otherOptions(state) }
+        if let name = request.name, state.name != name.description {
+          throw NBDSecureError(
+            .kernel,
+            "\(name): attached already as /dev/\(state.device), "
+              + (state.name.map { "under the name \($0)" } ?? "without a name"),
+            hint: "detach it first: nbd-secure detach \(state.device)")
+        }
         return AttachOutcome(device: "/dev/\(state.device)", kind: .existing)
       }
       // Its supervisor is on the way to a device, or failing: it is soon one or the other.
@@ -276,7 +284,7 @@ package struct Attach {
   private func state(of parts: Parts, device: DeviceIndex) -> AttachmentState {
     let now = secondsSince1970()
     return AttachmentState(
-      device: device.name, pid: ThisProcess.identifier, server: request.connection.endpoint.server,
+      device: device.name, name: request.name?.description, pid: ThisProcess.identifier, server: request.connection.endpoint.server,
       address: "\(parts.connections[0].address)", export: request.connection.endpoint.export,
       identifier: identifier, options: request.comparable, size: parts.plan.size,
       readOnly: parts.plan.flags.contains(.readOnly), blockSize: parts.plan.blockSize,

@@ -8,6 +8,8 @@ public struct AttachRequest: Sendable, Hashable {
   public enum Binding: String, Sendable, CaseIterable { case auto, netlink, ioctl }
 
   public var connection: ConnectionRequest
+  /// The attachment's name, where it has one.
+  public var name: AttachmentName?
   /// `nbd0` or `/dev/nbd0`; nil lets the kernel pick.
   public var device: String?
   public var readOnly = false

@@ -8,13 +8,15 @@ import SystemPackage
 /// secret. It is checked against the kernel before it is believed.
 public struct AttachmentState: Codable, Sendable, Hashable {
   /// How the link to the server is.
-  public enum Link: String, Codable, Sendable {
+  public enum Link: String, Codable, Sendable, CaseIterable {
     case connected, reconnecting, failed
     /// Kernel TLS without a process: nobody watches.
     case unsupervised
   }
 
   public var device: String
+  /// The attachment's name, where it has one.
+  public var name: String?
   public var pid: Int32
   public var server: String
   public var address: String

@@ -110,6 +110,7 @@ public enum Detach {
       sleep(seconds: 0.005, until: deadline)
     }
     if !directory.isSupervised(state.identifier) { directory.removeLeftovers(of: state) }
+    if state.name != nil { DeviceLink.changed(device.name) }
   }
 
   private static func inUse(_ device: DeviceIndex, _ holders: [DeviceHolder]) -> NBDSecureError {

@@ -11,15 +11,20 @@ final class DeviceOpening: Sendable {
   let done: EventSignal
   private let finished = Atomic<Bool>(false)
 
-  /// - Parameter isNew: a device that is taken over has been opened before, and may have requests
-  ///   waiting that come first: it is not waited for.
-  init(_ device: DeviceIndex, plan: DevicePlan, isNew: Bool) throws(NBDSecureError) {
+  /// - Parameters:
+  ///   - isNew: a device that is taken over has been opened before, and may have requests waiting
+  ///     that come first: it is not waited for.
+  ///   - name: the attachment's; udev's link of that name is waited for, too.
+  init(
+    _ device: DeviceIndex, plan: DevicePlan, isNew: Bool, name: AttachmentName?
+  ) throws(NBDSecureError) {
     done = try system("make an event descriptor") { () throws(Errno) in try EventSignal() }
     try system("start a thread") { () throws(Errno) in
       try spawnDetachedThread(name: "opening") { [self] in
         // Neither is needed for the device to work.
         _ = try? Sysfs().setLargestRequest(device, kibibytes: UInt64(plan.maximumRequest >> 10))
         if isNew { try? BlockDevice.scanPartitions(device) }
+        if let name { DeviceLink(device, name).announce(waiting: isNew) }
         finished.store(true, ordering: .releasing)
         done.signal()
       }

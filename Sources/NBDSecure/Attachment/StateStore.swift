@@ -25,7 +25,10 @@ final class StateStore: LinkRecord {
     do { try directory.write(state) } catch { log.write(.warning, error.summary) }
   }
 
-  func remove() { directory.remove(state.device) }
+  func remove() {
+    directory.remove(state.device)
+    if state.name != nil { DeviceLink.changed(state.device) }
+  }
 
   func linkLost(_ why: String) {
     lostAt = monotonicNanoseconds()

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDKernel
+
+/// The link `/dev/nbd-secure/NAME`, which udev makes (share/60-nbd-secure.rules): it looks at a
+/// device whenever the kernel says that it changed.
+struct DeviceLink {
+  /// How long udev may take, seconds. It is not waited for any longer: the device works without.
+  private static let patience: Double = 2
+  private static let udevSocket = "/run/udev/control"
+
+  private let device: DeviceIndex
+  private let name: AttachmentName
+
+  init(_ device: DeviceIndex, _ name: AttachmentName) {
+    self.device = device
+    self.name = name
+  }
+
+  /// Has udev look at the device, now that its state file is there, and may wait for the link.
+  func announce(waiting: Bool) {
+    Self.changed(device.name)
+    guard waiting, fileExists(Self.udevSocket) else { return }
+    let deadline = Deadline.after(seconds: Self.patience)
+    while realPath(name.link) != device.path, !deadline.hasPassed {
+      sleep(seconds: 0.01, until: deadline)
+    }
+  }
+
+  /// Has udev look at a device again.
+  static func changed(_ device: String) {
+    // Where /sys cannot be written nobody but the link's user misses anything.
+    try? writeExisting("/sys/block/\(device)/uevent", "change")
+  }
+}
