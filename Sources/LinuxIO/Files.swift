@@ -199,3 +199,8 @@ package func wipe(_ bytes: inout [UInt8]) {
   unsafe bytes.withUnsafeMutableBytes { unsafe clinux_wipe($0.baseAddress, $0.count) }
   bytes = []
 }
+
+/// Makes a symbolic link where nothing is yet.
+package func makeSymbolicLink(_ path: String, to target: String) throws(Errno) {
+  try unsafe check(symlink(target, path))
+}
