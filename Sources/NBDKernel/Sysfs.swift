@@ -158,6 +158,11 @@ package struct BlockStatistics: Hashable, Sendable {
   package let inFlight: UInt64
   package let discards: UInt64
   package let flushes: UInt64
+  /// Time that requests took in all, by kind, milliseconds.
+  package let readMilliseconds: UInt64
+  package let writeMilliseconds: UInt64
+  package let discardMilliseconds: UInt64
+  package let flushMilliseconds: UInt64
 
   init?(_ fields: [UInt64]) {
     guard fields.count >= 11 else { return nil }
@@ -168,5 +173,9 @@ package struct BlockStatistics: Hashable, Sendable {
     inFlight = fields[8]
     discards = fields.count > 11 ? fields[11] : 0
     flushes = fields.count > 15 ? fields[15] : 0
+    readMilliseconds = fields[3]
+    writeMilliseconds = fields[7]
+    discardMilliseconds = fields.count > 14 ? fields[14] : 0
+    flushMilliseconds = fields.count > 16 ? fields[16] : 0
   }
 }

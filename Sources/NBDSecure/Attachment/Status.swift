@@ -7,6 +7,8 @@ import NBDKernel
 public struct AttachmentStatus: Codable, Sendable, Hashable {
   /// `/dev/nbdN`.
   public var device: String
+  /// The attachment's name, where it has one.
+  public var name: String?
   /// "connected", "reconnecting", "failed", "unsupervised" (kernel TLS without a process), or
   /// "orphaned": its supervisor is dead, and `attach` with the same arguments adopts it.
   public var state: String
@@ -44,18 +46,22 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
     public var bytesWritten: UInt64
     public var flushes: UInt64
     public var discards: UInt64
+    /// Time that requests took in all, milliseconds.
+    public var readMilliseconds: UInt64
+    public var writeMilliseconds: UInt64
+    public var flushMilliseconds: UInt64
+    public var discardMilliseconds: UInt64
   }
 }
 
 /// The attachments of this host.
 public enum Attachments {
-  /// All of them, or those of `devices` (`nbd0` or `/dev/nbd0`).
+  /// All of them, or those of `devices` (`nbd0` or `/dev/nbd0`, or an attachment's name).
   ///
   /// - Throws: `NBDSecureError`: `.usage` for a name that is no device's, `.kernel` for a device
   ///   that is not attached by this program.
   public static func status(of devices: [String] = []) throws(NBDSecureError) -> [AttachmentStatus]
   {
-    let wanted = try devices.map { text throws(NBDSecureError) in try deviceIndex(text) }
     let sysfs = Sysfs()
     let directory = StateDirectory.standard
     let known = Dictionary(
@@ -64,8 +70,10 @@ public enum Attachments {
     for device in sysfs.devices() where sysfs.isConnected(device) {
       found[device] = status(of: device, recorded: known[device.name], sysfs, directory)
     }
-    guard !wanted.isEmpty else { return found.sorted { $0.key < $1.key }.map(\.value) }
-    return try wanted.map { device throws(NBDSecureError) in
+    guard !devices.isEmpty else { return found.sorted { $0.key < $1.key }.map(\.value) }
+    return try devices.map { text throws(NBDSecureError) in
+      if let named = found.values.first(where: { $0.name == text }) { return named }
+      let device = try deviceIndex(text)
       guard let status = found[device] else { throw notAttached(device) }
       return status
     }
@@ -94,7 +102,7 @@ public enum Attachments {
     }
     let statistics = sysfs.statistics(device)
     return AttachmentStatus(
-      device: device.path, state: link, since: state?.since, attachedSince: state?.attachedSince,
+      device: device.path, name: state?.name, state: link, since: state?.since, attachedSince: state?.attachedSince,
       server: state?.server, address: state?.address, export: state?.export,
       size: sysfs.size(device) ?? 0, readOnly: sysfs.isReadOnly(device),
       blockSize: state?.blockSize, connections: state?.connections, dataPath: state?.dataPath,
@@ -105,7 +113,11 @@ public enum Attachments {
         inFlight: statistics?.inFlight ?? 0, reads: statistics?.reads ?? 0,
         bytesRead: statistics?.bytesRead ?? 0, writes: statistics?.writes ?? 0,
         bytesWritten: statistics?.bytesWritten ?? 0, flushes: statistics?.flushes ?? 0,
-        discards: statistics?.discards ?? 0))
+        discards: statistics?.discards ?? 0,
+        readMilliseconds: statistics?.readMilliseconds ?? 0,
+        writeMilliseconds: statistics?.writeMilliseconds ?? 0,
+        flushMilliseconds: statistics?.flushMilliseconds ?? 0,
+        discardMilliseconds: statistics?.discardMilliseconds ?? 0))
   }
 
   /// Whether a backend identifier has the form of ours: a SHA-256 in hex.
