@@ -15,7 +15,8 @@ struct AttachCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Device to use, nbd0 or /dev/nbd0. (default: the kernel picks)", valueName: "dev"))
+      "Device to use, nbd0 or /dev/nbd0. (default: the kernel picks)", valueName: "dev"),
+    completion: Completion.devices)
   var device: String?
 
   @Flag(help: "Attach read-only even where the export is writable.")
@@ -51,6 +52,13 @@ struct AttachCommand: ParsableCommand {
       "Unflushed writes kept for a server that crashes; 0 keeps none.", valueName: "mib"))
   var flushWindow = AttachRequest.defaultFlushWindow
 
+  @Option(
+    help: ArgumentHelp(
+      "Attach what /etc/nbd-secure/attachments/NAME.toml describes, or the file of that path.",
+      valueName: "name"),
+    completion: Completion.attachments)
+  var config: String?
+
   @Flag(help: "Stay in the foreground, for service managers.")
   var foreground = false
 
@@ -61,6 +69,10 @@ struct AttachCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   private func request() throws(NBDSecureError) -> AttachRequest {
+    if let config {
+      try refuseOptionsBesideConfig()
+      return try NamedAttachment(config).request
+    }
     var request = AttachRequest(try server.request())
     request.device = device
     request.readOnly = readOnly
@@ -73,6 +85,22 @@ struct AttachCommand: ParsableCommand {
     request.flushWindow = flushWindow
     try request.validate()
     return request
+  }
+
+  /// The file says all about the attachment: what stands beside it would be lost unseen.
+  private func refuseOptionsBesideConfig() throws(NBDSecureError) {
+    let allowed: Set<Substring> = [
+      "--config", "--foreground", "--report-to", "--verbose", "--quiet",
+    ]
+    let options = CommandLine.arguments.dropFirst().filter { $0.hasPrefix("-") }
+      .map { $0.prefix { $0 != "=" } }
+    let other =
+      options.first { !allowed.contains($0) && !$0.dropFirst().allSatisfy { $0 == "v" } }
+      ?? server.endpoint.map { $0[...] }
+    guard let other else { return }
+    throw NBDSecureError(
+      .usage, "\(other) cannot be combined with --config",
+      hint: "write it into the attachment's file")
   }
 
   mutating func run() throws {

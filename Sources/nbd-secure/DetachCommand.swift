@@ -7,7 +7,9 @@ struct DetachCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "detach", abstract: "Flush, then disconnect; refuses a device in use.")
 
-  @Argument(help: ArgumentHelp("Devices, nbd0 or /dev/nbd0.", valueName: "device"))
+  @Argument(
+    help: ArgumentHelp("Devices, nbd0 or /dev/nbd0.", valueName: "device"),
+    completion: Completion.devices)
   var devices: [String] = []
 
   @Flag(help: "Detach every attachment of this host.")

@@ -24,6 +24,9 @@ enum Diagnostics {
     print(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 
+  /// Lines that end themselves.
+  static func printText(_ text: String) { write(text, to: 1) }
+
   /// A line for people.
   static func note(_ line: String) { write("nbd-secure: \(oneLine(line))\n", to: 2) }
 

@@ -37,7 +37,7 @@ struct ServerOptions: ParsableArguments {
       "Connect here instead; the host name stays the verified name.", valueName: "addr"))
   var address: String?
 
-  @Option(help: ArgumentHelp("Connect to a Unix socket.", valueName: "path"))
+  @Option(help: ArgumentHelp("Connect to a Unix socket.", valueName: "path"), completion: .file())
   var unix: String?
 
   @Option(help: ArgumentHelp("Connect to a vsock.", valueName: "cid[:port]"))
@@ -52,22 +52,26 @@ struct ServerOptions: ParsableArguments {
     help: ArgumentHelp("Export name. (default: the server's default export)", valueName: "name"))
   var export: String?
 
-  @Option(help: ArgumentHelp("Directory of x509 credentials, or with keys.psk.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Directory of x509 credentials, or with keys.psk.", valueName: "dir"),
+    completion: .directory)
   var tlsCreds: String?
 
-  @Option(help: ArgumentHelp("File of pre-shared keys.", valueName: "file"))
+  @Option(help: ArgumentHelp("File of pre-shared keys.", valueName: "file"), completion: .file())
   var pskFile: String?
 
   @Option(help: ArgumentHelp("The line of the pre-shared key file to use.", valueName: "name"))
   var pskIdentity: String?
 
   @Option(
-    help: ArgumentHelp("File with the password of an encrypted client key.", valueName: "file"))
+    help: ArgumentHelp("File with the password of an encrypted client key.", valueName: "file"),
+    completion: .file())
   var tlsKeyPasswordFile: String?
 
   @Option(
     help: ArgumentHelp(
-      "Oldest TLS version offered: 1.2 or 1.3. (default: 1.2)", valueName: "version"))
+      "Oldest TLS version offered: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
+    completion: .list(["1.2", "1.3"]))
   var tlsMinVersion: String?
 
   @Option(
@@ -83,7 +87,9 @@ struct ServerOptions: ParsableArguments {
   @Flag(help: "Permit a connection without TLS; never a fallback.")
   var allowPlaintext = false
 
-  @Option(help: ArgumentHelp("One more policy file; can only restrict further.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("One more policy file; can only restrict further.", valueName: "file"),
+    completion: .file(extensions: ["toml"]))
   var policy: [String] = []
 
   @Option(

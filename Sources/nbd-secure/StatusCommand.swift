@@ -7,14 +7,28 @@ struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show the attachments of this host.")
 
-  @Argument(help: ArgumentHelp("Devices, nbd0 or /dev/nbd0. (default: all)", valueName: "device"))
+  @Argument(
+    help: ArgumentHelp(
+      "Devices, nbd0 or /dev/nbd0, or names of attachments. (default: all)", valueName: "device"),
+    completion: Completion.devices)
   var devices: [String] = []
 
   @OptionGroup var output: OutputOptions
+
+  @Flag(help: "Print metrics for the node exporter's textfile collector.")
+  var prometheus = false
+
   @OptionGroup var common: CommonOptions
 
   mutating func run() throws {
+    guard !(prometheus && output.json) else {
+      throw NBDSecureError(.usage, "--prometheus and --json exclude each other")
+    }
     let found = try Attachments.status(of: devices)
+    if prometheus {
+      Diagnostics.printText(Metrics.exposition(of: found))
+      return
+    }
     if output.json {
       try Diagnostics.printJSON(found)
       return
@@ -31,6 +45,7 @@ struct StatusCommand: ParsableCommand {
     var state = status.state
     if let since = status.since { state += " since \(TextForm.time(since))" }
     var rows = [("state", state)]
+    if let name = status.name { rows.insert(("name", name), at: 0) }
     if status.state == "orphaned" {
       rows.append(("", "its supervisor is dead; attach with the same arguments adopts it"))
     }

@@ -284,7 +284,8 @@ package struct Attach {
   private func state(of parts: Parts, device: DeviceIndex) -> AttachmentState {
     let now = secondsSince1970()
     return AttachmentState(
-      device: device.name, name: request.name?.description, pid: ThisProcess.identifier, server: request.connection.endpoint.server,
+      device: device.name, name: request.name?.description, pid: ThisProcess.identifier,
+      server: request.connection.endpoint.server,
       address: "\(parts.connections[0].address)", export: request.connection.endpoint.export,
       identifier: identifier, options: request.comparable, size: parts.plan.size,
       readOnly: parts.plan.flags.contains(.readOnly), blockSize: parts.plan.blockSize,

@@ -102,7 +102,8 @@ public enum Attachments {
     }
     let statistics = sysfs.statistics(device)
     return AttachmentStatus(
-      device: device.path, name: state?.name, state: link, since: state?.since, attachedSince: state?.attachedSince,
+      device: device.path, name: state?.name, state: link, since: state?.since,
+      attachedSince: state?.attachedSince,
       server: state?.server, address: state?.address, export: state?.export,
       size: sysfs.size(device) ?? 0, readOnly: sysfs.isReadOnly(device),
       blockSize: state?.blockSize, connections: state?.connections, dataPath: state?.dataPath,
