@@ -66,6 +66,10 @@ struct PriorityString: Hashable {
       throw TLSError(.invalidPriority, "the priority string “\(shown)” \(error.message)")
     }
     var result = wanted.intersection(offer)
+    // The order of ciphers is the user's where the user spelled it out. That of a keyword such as
+    // NORMAL would end a session with a pre-shared key in CHACHA20, slow where the CPU has AES.
+    let spelledOut = priority.hasPrefix("NONE") || priority.contains("-CIPHER-ALL")
+    if !spelledOut { result.ciphers = offer.ciphers.filter(wanted.ciphers.contains) }
     // TLS 1.3 has no key exchange of this kind, and the library lists none for it alone.
     if !wanted.versions.contains(GNUTLS_TLS1_2.rawValue) { result.exchanges = offer.exchanges }
     result.settle(psk: psk)

@@ -40,6 +40,17 @@ extension TLSSession {
   /// Encrypted bytes that wait for the socket.
   package var pendingOutput: Int { unsafe cgt_channel_pending_output(channel) }
 
+  /// After how many records of ours GnuTLS renews our keys in mid-session, which kills some servers
+  /// (nbdkit 1.32 among them): connect anew before that. Nil where it never does, in TLS 1.2 and with
+  /// CHACHA20.
+  package var recordsBeforeKeyUpdate: UInt64? {
+    guard let facts, facts.version == .v13, facts.cipher != .chacha20Poly1305 else { return nil }
+    return 1 << 24
+  }
+
+  /// How many records of data were sent.
+  package var recordsSent: UInt64 { unsafe cgt_channel_records_sent(channel) }
+
   /// The most that `pendingOutput` can be.
   package static var outputCapacity: Int { cgt_channel_output_capacity() }
 

@@ -60,6 +60,9 @@ ssize_t cgt_channel_send(cgt_channel *channel, const void *bytes, size_t count);
 /* Writes the output buffer with one system call. 1: nothing is left; 0: something is; or -errno. */
 int cgt_channel_flush(cgt_channel *channel);
 
+/* Records of data sent so far. */
+uint64_t cgt_channel_records_sent(const cgt_channel *channel);
+
 /* Encrypted bytes not yet handed to the socket. */
 size_t cgt_channel_pending_output(const cgt_channel *channel);
 
