@@ -9,9 +9,18 @@ import Testing
   @Test(arguments: serverMatrix(transports: [.ipv4, .unix]))
   func serverAnswersItsOwnVersionOfTLS(_ wanted: ServerConfiguration) throws {
     let server = try Server(wanted)
-    let seen = try run("nbdinfo", ["--size", try server.libnbdURI()], timeout: 20)
-    #expect(seen.status == 0, "\(seen)\n\(server.log)")
-    #expect(seen.stdout == "\(wanted.size)\n")
+    let directory = try TemporaryDirectory()
+    for version in TLSVersion.allCases {
+      let only = try directory.write("gnutls.conf", version.gnutlsConfiguration)
+      let seen = try run(
+        "nbdinfo", ["--size", try server.libnbdURI()],
+        environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": only], timeout: 20)
+      if version == wanted.tls.version {
+        #expect(seen.stdout == "\(wanted.size)\n", "\(seen)\n\(server.log)")
+      } else {
+        #expect(seen.status == 1, "\(seen)\n\(server.log)")
+      }
+    }
   }
 }
 

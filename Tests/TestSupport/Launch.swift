@@ -28,9 +28,8 @@ struct Launch {
       arguments = nbdkitArguments(configuration, disk: disk, pki: pki)
       if let version = configuration.tls.version {
         // nbdkit has no option for the version: GnuTLS's own configuration has.
-        let other = version == .v12 ? "tls1.3" : "tls1.2"
         environment["GNUTLS_SYSTEM_PRIORITY_FILE"] = try directory.write(
-          "gnutls.conf", "[overrides]\ndisabled-version = \(other)\n")
+          "gnutls.conf", version.gnutlsConfiguration)
         environment["GNUTLS_SYSTEM_PRIORITY_FAIL_ON_INVALID"] = "1"
       }
     case .qemuNBD:
@@ -53,7 +52,9 @@ struct Launch {
     var lines = ["[generic]", "allowlist = true"]
     lines +=
       socketPath.isEmpty
-      ? ["listenaddr = localhost", "port = \(port)"] : ["unixsock = \(socketPath)"]
+      ? [
+        "listenaddr = \(configuration.transport == .ipv6 ? "::1" : "127.0.0.1")", "port = \(port)",
+      ] : ["unixsock = \(socketPath)"]
     if case .required(let authentication, let version) = configuration.tls {
       lines += ["force_tls = true", "certfile = \(pki.server)/server-cert.pem"]
       lines += ["keyfile = \(pki.server)/server-key.pem"]

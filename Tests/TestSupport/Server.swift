@@ -21,6 +21,13 @@ package enum TLSVersion: String, CaseIterable, Sendable {
 
   /// As GnuTLS names it in priorities and in session descriptions.
   package var gnutlsName: String { "TLS\(rawValue)" }
+
+  /// A configuration of GnuTLS (`GNUTLS_SYSTEM_PRIORITY_FILE`) with this version alone. All others
+  /// must go: with 1.0 left, a server without 1.2 finds no cipher suite for a client of 1.3.
+  package var gnutlsConfiguration: String {
+    let others = ["1.0", "1.1", "1.2", "1.3"].filter { $0 != rawValue }
+    return others.reduce("[overrides]\n") { $0 + "disabled-version = tls\($1)\n" }
+  }
 }
 
 /// How a server and its clients prove who they are.
@@ -53,7 +60,7 @@ package struct ServerConfiguration: Sendable, Hashable, CustomStringConvertible 
   package var transport: Transport
   /// Its TLS.
   package var tls: ServerTLS
-  /// The name of the one export; "" is the default export.
+  /// The name of the one export; "" is the default export, which nbd-server has not.
   package var export: String
   /// The export's description, for servers that have them.
   package var exportDescription: String?
@@ -69,7 +76,8 @@ package struct ServerConfiguration: Sendable, Hashable, CustomStringConvertible 
   /// A server of 16 MiB unless told otherwise.
   package init(
     _ program: ServerProgram, _ transport: Transport = .ipv4,
-    tls: ServerTLS = .required(.x509, nil), export: String = "", exportDescription: String? = nil,
+    tls: ServerTLS = .required(.x509, nil), export: String = "disk-1",
+    exportDescription: String? = nil,
     size: Int = 16 << 20, readOnly: Bool = false, arguments: [String] = []
   ) {
     self.program = program
