@@ -21,6 +21,11 @@ func serverMatrix(transports: [Transport] = [.ipv4]) -> [ServerConfiguration] {
   return all
 }
 
+extension ServerProgram {
+  /// The size that NBD_OPT_INFO tells: nbd-server 3.24 answers before it has looked at the file.
+  func sizeInInformation(_ size: Int) -> UInt64 { self == .nbdServer ? 0 : UInt64(size) }
+}
+
 extension Server {
   /// The server as libnbd names it, with the right credentials.
   func libnbdURI() throws -> String {

@@ -50,7 +50,8 @@ struct Cell: Sendable, CustomStringConvertible {
     #expect(json.stderr.isEmpty)
     let found = try JSONDecoder().decode(Information.self, from: Data(json.stdout.utf8))
     #expect(found.export == wanted.export)
-    #expect(found.size == UInt64(wanted.size))
+    let size = wanted.program.sizeInInformation(wanted.size)
+    #expect(found.size == size)
     #expect(found.readOnly == wanted.readOnly)
     let tls = try #require(found.tls)
     if let version = wanted.tls.version {
@@ -76,7 +77,7 @@ struct Cell: Sendable, CustomStringConvertible {
 
     let text = try nbdSecure(["info"] + server.endpoint)
     #expect(text.status == 0, "\(text)\n\(server.log)")
-    #expect(text.stdout.contains("\(wanted.size)"))
+    #expect(text.stdout.contains("\(size)"))
   }
 }
 

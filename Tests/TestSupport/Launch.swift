@@ -76,10 +76,10 @@ private func nbdkitArguments(_ wanted: ServerConfiguration, disk: String, pki: P
   switch wanted.tls {
   case .off: arguments += ["--tls=off"]
   case .required(.x509, _):
-    arguments += ["--tls=require", "--tls-certificates=\(wanted.credentials ?? pki.server)"]
+    arguments += ["--tls=require", "--tls-certificates=\(pki.server)"]
   case .required(.x509WithClientCertificate, _):
     arguments += [
-      "--tls=require", "--tls-certificates=\(wanted.credentials ?? pki.server)",
+      "--tls=require", "--tls-certificates=\(pki.server)",
       "--tls-verify-peer",
     ]
   case .required(.psk, _): arguments += ["--tls=require", "--tls-psk=\(pki.pskFile)"]
@@ -102,9 +102,9 @@ private func qemuArguments(_ wanted: ServerConfiguration, disk: String, pki: PKI
     let object =
       switch authentication {
       case .x509:
-        "tls-creds-x509,id=tls,endpoint=server,dir=\(wanted.credentials ?? pki.server),verify-peer=off"
+        "tls-creds-x509,id=tls,endpoint=server,dir=\(pki.server),verify-peer=off"
       case .x509WithClientCertificate:
-        "tls-creds-x509,id=tls,endpoint=server,dir=\(wanted.credentials ?? pki.server),verify-peer=on"
+        "tls-creds-x509,id=tls,endpoint=server,dir=\(pki.server),verify-peer=on"
       case .psk: "tls-creds-psk,id=tls,endpoint=server,dir=\(pki.psk)"
       }
     arguments += ["--object", object + priority, "--tls-creds", "tls"]

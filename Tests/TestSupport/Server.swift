@@ -68,8 +68,6 @@ package struct ServerConfiguration: Sendable, Hashable, CustomStringConvertible 
   package var size: Int
   /// Whether the export is read-only.
   package var readOnly: Bool
-  /// The server's x509 directory, where it is not the honest one.
-  package var credentials: String?
   /// Further arguments of the program, before the plugin or file.
   package var arguments: [String]
 
