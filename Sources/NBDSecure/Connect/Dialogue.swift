@@ -100,7 +100,14 @@ struct Dialogue {
       return NBDSecureError(
         .unavailable, "\(server): the connection failed: \(errno)", underlying: errno)
     case .tls(let error):
-      return NBDSecureError(error, server: server)
+      // What the end of the stream means is the negotiation's to say, as it is without TLS.
+      guard case .closed(let orderly) = error.kind else {
+        return NBDSecureError(error, server: server)
+      }
+      let end = NBDSecureError(negotiation.endOfStream(after: 0), server: server)
+      return NBDSecureError(
+        end.code, orderly ? end.summary : "\(end.summary), without a TLS close_notify",
+        hint: end.hint, underlying: error)
     }
   }
 }
