@@ -17,6 +17,16 @@ package final class FakeConnection: @unchecked Sendable {
     case tls(Int32, String)
   }
 
+  /// A moment in what came from the client.
+  package struct Mark: Sendable, Equatable {
+    /// Bytes on the socket.
+    package var wire: Int
+    /// Bytes sent before TLS.
+    package var plaintext: Int
+    /// Bytes sent through TLS.
+    package var decrypted: Int
+  }
+
   /// What came from the client.
   package struct Record: Sendable {
     /// Every byte on the socket, encrypted ones included.
@@ -27,6 +37,8 @@ package final class FakeConnection: @unchecked Sendable {
     package var decrypted: [UInt8] = []
     /// The client closed or reset the connection before we did.
     package var clientClosed = false
+    /// How much had come when the script did what its test is about; see ``FakeConnection/fault()``.
+    package var fault: Mark?
     /// The script's own failure, if it had one.
     package var failure: Failure?
   }
@@ -56,6 +68,9 @@ package final class FakeConnection: @unchecked Sendable {
 
   /// True when script and watch have ended.
   package var isOver: Bool { state.withLock { $0.over } }
+
+  /// The socket, for scripts that do everything themselves. Valid while the script runs.
+  package var socketNumber: Int32 { descriptor }
 
   // MARK: Steps
 
@@ -112,6 +127,26 @@ package final class FakeConnection: @unchecked Sendable {
       if count < 0 && errno == EINTR { continue }
       guard count > 0 else { throw .broken(errno) }
       rest = rest.dropFirst(count)
+    }
+  }
+
+  /// Notes that the script now does what its test is about: what comes later is the client's answer
+  /// to it. The script has received before whatever the client had reason to send.
+  package func fault() {
+    state.withLock { state in
+      let record = state.record
+      state.record.fault = Mark(
+        wire: record.wire.count, plaintext: record.plaintext.count,
+        decrypted: record.decrypted.count)
+    }
+  }
+
+  /// Lets only so many more bytes through to the client, TLS or not; the rest vanishes.
+  package func cut(after count: Int) {
+    var left = count
+    tamper = { bytes in
+      defer { left -= min(left, bytes.count) }
+      return Array(bytes.prefix(left))
     }
   }
 
