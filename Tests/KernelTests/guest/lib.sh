@@ -137,3 +137,53 @@ nothing_left() {
   done
 }
 no_supervisor() { [ -z "$(supervisors)" ]; }
+
+# restart_server [ARGUMENTS]: the last server again, on the same port, with the arguments that it had
+# or with others.
+restart_server() {
+  if [ $# -gt 0 ]; then start_server "$@"; else start_server "${server_arguments[@]}"; fi
+}
+
+# kill_server: the last server dies as in a crash.
+kill_server() {
+  kill -KILL "$server"
+  within 5 server_is_gone
+}
+server_is_gone() { ! kill -0 "$server" 2>/dev/null; }
+
+# syslog: what the supervisors in the background log from now on goes to syslog.log.
+syslog() {
+  perl -MSocket -e '$| = 1; socket(S, PF_UNIX, SOCK_DGRAM, 0) && bind(S, sockaddr_un("/dev/log")) or die;
+    while (defined recv(S, $line, 9000, 0)) { print "$line\n" }' >>"$work/syslog.log" &
+  disown $!
+  within 5 test -S /dev/log
+}
+
+# state DEVICE: its state as status tells it.
+state() { "$bin" status --json "$1" | sed -n 's/^ *"state" : "\(.*\)",*$/\1/p'; }
+is_state() { [ "$(state "$1")" = "$2" ]; }
+
+# reconnections DEVICE: how often it has been reconnected.
+reconnections() { "$bin" status --json "$1" | sed -n 's/^ *"reconnections" : \([0-9]*\),*$/\1/p'; }
+
+# load SECONDS NAME: reads, writes and verifies files in mnt/load, in the background; check with
+# finish.
+load() {
+  mkdir -p mnt/load
+  fio --name="$2" --directory=mnt/load --size=16M --rw=randrw --bsrange=4k-64k --ioengine=psync \
+    --verify=crc32c --verify_backlog=64 --verify_fatal=1 --fsync=16 --time_based --runtime="$1" \
+    --output="$work/$2-fio.log" >"$work/$2.log" 2>&1 &
+  loads+=("$!:$2")
+}
+loads=()
+
+# finish: waits for the loads; each must end without an error. Their files go.
+finish() {
+  local each
+  for each in "${loads[@]}"; do
+    wait "${each%%:*}" || fail "load ${each#*:} failed: $(tail -n 5 "$work/${each#*:}-fio.log")"
+    grep -q 'err= 0' "$work/${each#*:}-fio.log" || fail "load ${each#*:} had errors"
+  done
+  loads=()
+  rm -r mnt/load
+}
