@@ -39,12 +39,19 @@ enum Diagnostics {
     write(text, to: 2)
   }
 
-  /// A server's text, or a file's name, cannot start a line of its own or move the cursor.
+  /// A server's text, or a file's name, cannot start a line of its own, move the cursor, or read as
+  /// another text than it is (bidirectional overrides are format characters).
   static func oneLine(_ text: String) -> String {
-    String(
-      text.unicodeScalars.map { scalar in
-        scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value) ? "?" : Character(scalar)
-      })
+    var line = ""
+    for scalar in text.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
+        .paragraphSeparator:
+        line += "?"
+      default: line.unicodeScalars.append(scalar)
+      }
+    }
+    return line
   }
 
   private static func write(_ text: String, to descriptor: Int32) {

@@ -20,9 +20,10 @@ struct ListCommand: ParsableCommand {
       return
     }
     for export in exports {
+      // The tab is ours: one in a server's text would pass for another column.
       let name = export.name.isEmpty ? "\"\"" : export.name
-      Diagnostics.print(
-        Diagnostics.oneLine(export.description.map { "\(name)\t\($0)" } ?? name))
+      let texts = [name, export.description].compactMap(\.self)
+      Diagnostics.print(texts.map(Diagnostics.oneLine).joined(separator: "\t"))
     }
   }
 }

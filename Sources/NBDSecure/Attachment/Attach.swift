@@ -60,10 +60,8 @@ package struct Attach {
       }
     }
     // Adopting a device is reconnecting it: its first server's key still counts.
-    connector.use = ConnectionUse(
-      dataPaths: request.dataPathsThatWouldDo, readOnly: request.readOnly,
-      userTimeout: request.ioTimeout,
-      previousPeerKey: before?.identifier == identifier ? before?.tls?.pin : nil)
+    connector.use = ConnectionUse(request)
+    connector.use.previousPeerKey = before?.identifier == identifier ? before?.tls?.pin : nil
     let goal = Goal.attach(try exportName())
     let connections = try openConnections(connector, goal: goal, count: request.connections)
     guard let export = connections[0].export else {

@@ -21,7 +21,7 @@ struct Connector: Sendable {
     let deadline = Deadline.after(seconds: request.connectTimeout)
     let credentials = try LoadedCredentials(request, warn: warn)
     var judge = try PolicyJudge(request, use: use, credentials: credentials)
-    let addresses = try candidates(by: deadline)
+    let addresses = try request.addresses(by: deadline)
     let requirements = try judge.ask(about: addresses, goal: goal)
     let socket = try connect(to: addresses, by: deadline)
     let address = socket.address
@@ -55,32 +55,6 @@ struct Connector: Sendable {
     return Connection(
       verdict: verdict, channel: TLSChannel(tls.session), facts: facts, address: address,
       farewell: dialogue.farewell, policy: policy)
-  }
-
-  private func candidates(by deadline: Deadline) throws(NBDSecureError) -> [SocketAddress] {
-    switch request.endpoint.transport {
-    // Links are followed once: policy judges the very socket that is connected to.
-    case .unix(let path): return [.unix(path: realPath(path) ?? path)]
-    case .vsock(let cid, let port): return [.vsock(cid: cid, port: port)]
-    case .tcp(let host, let port, let address):
-      let name = address ?? host
-      do {
-        return try resolve(host: withoutTrailingDot(name), port: port, deadline: deadline)
-      } catch {
-        switch error.kind {
-        case .unknownName:
-          throw NBDSecureError(
-            .unknownHost, "\(name): host name unknown: \(error.message)",
-            hint: "check the spelling, or give the address: --address ADDR", underlying: error)
-        case .timedOut: throw .timedOut("\(name): looking up the address", after: request)
-        case .temporary, .failed:
-          throw NBDSecureError(
-            .unavailable, "\(name): cannot look up the address: \(error.message)",
-            hint: "check the name service, or give the address: --address ADDR",
-            underlying: error)
-        }
-      }
-    }
   }
 
   private struct Connected: ~Copyable {
@@ -127,16 +101,4 @@ struct ConnectionUse: Sendable, Hashable {
   var userTimeout: Double?
   /// The server's key at the first connection of this attachment.
   var previousPeerKey: String?
-}
-
-private func withoutTrailingDot(_ name: String) -> String {
-  name.hasSuffix(".") && name.count > 1 ? String(name.dropLast()) : name
-}
-
-extension NBDSecureError {
-  static func timedOut(_ what: String, after request: ConnectionRequest) -> NBDSecureError {
-    NBDSecureError(
-      .timedOut, "\(what): not done within \(Int(request.connectTimeout.rounded(.up))) s",
-      hint: "the server or the network is silent; --connect-timeout allows more time")
-  }
 }

@@ -20,9 +20,7 @@ struct PolicyJudge {
     self.request = request
     self.use = use
     self.credentials = credentials
-    do { policy = try PolicySet.load(extra: request.policyFiles) } catch {
-      throw NBDSecureError(error)
-    }
+    policy = try PolicySet(reading: request.policyFiles)
   }
 
   /// Before the connection: what TLS must keep to.
@@ -31,7 +29,9 @@ struct PolicyJudge {
   mutating func ask(
     about addresses: [SocketAddress], goal: Goal
   ) throws(NBDSecureError) -> TLSRequirements {
-    let question = self.question(about: addresses, goal: goal)
+    let question = PolicyQuestion(
+      request, use: use, channel: credentials.policyChannel, identity: credentials.tls?.identity,
+      addresses: addresses, goal: goal)
     self.question = question
     switch policy.decide(question) {
     case .refused(let refusal): throw NBDSecureError(refusal)
@@ -54,33 +54,6 @@ struct PolicyJudge {
     case .refused(let refusal): throw NBDSecureError(refusal)
     case .allowed(let parameters): return parameters
     }
-  }
-
-  private func question(about addresses: [SocketAddress], goal: Goal) -> PolicyQuestion {
-    let transport: PolicyQuestion.Transport =
-      switch request.endpoint.transport {
-      case .tcp(let host, let port, let address):
-        .tcp(host: host, via: address, port: port, addresses: addresses.map(\.host))
-      case .unix(let path): .unix(path: path, resolved: Self.socketPath(addresses))
-      case .vsock(let cid, let port): .vsock(cid: cid, port: port)
-      }
-    let export: String? =
-      switch goal {
-      case .list: nil
-      case .info(let name), .attach(let name): name.string
-      }
-    let pins = request.pins.compactMap { PolicyPin("sha256:\($0)") }
-    return PolicyQuestion(
-      transport: transport, channel: credentials.policyChannel,
-      verifiedName: credentials.tls?.identity.text, export: export, dataPaths: use.dataPaths,
-      minimumVersion: request.minimumVersion == "1.3" ? .tls13 : .tls12,
-      pins: pins.isEmpty ? nil : Set(pins), readOnly: use.readOnly, now: secondsSince1970())
-  }
-
-  /// The socket that is going to be connected to; nil where there is none.
-  private static func socketPath(_ addresses: [SocketAddress]) -> String? {
-    guard case .unix(let path) = addresses.first, fileExists(path) else { return nil }
-    return path
   }
 
   private func requirements(from parameters: PolicyParameters) -> TLSRequirements {

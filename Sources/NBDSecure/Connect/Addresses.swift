@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+
+extension ConnectionRequest {
+  /// Every address that would be tried, in order. Looks up the host's name.
+  ///
+  /// - Throws: `NBDSecureError`: `.unknownHost`, `.unavailable`, or `.timedOut`.
+  func addresses(by deadline: Deadline) throws(NBDSecureError) -> [SocketAddress] {
+    switch endpoint.transport {
+    // Links are followed once: policy judges the very socket that is connected to.
+    case .unix(let path): return [.unix(path: realPath(path) ?? path)]
+    case .vsock(let cid, let port): return [.vsock(cid: cid, port: port)]
+    case .tcp(let host, let port, let address):
+      let name = address ?? host
+      do {
+        return try resolve(host: withoutTrailingDot(name), port: port, deadline: deadline)
+      } catch {
+        switch error.kind {
+        case .unknownName:
+          throw NBDSecureError(
+            .unknownHost, "\(name): host name unknown: \(error.message)",
+            hint: "check the spelling, or give the address: --address ADDR", underlying: error)
+        case .timedOut: throw .timedOut("\(name): looking up the address", after: self)
+        case .temporary, .failed:
+          throw NBDSecureError(
+            .unavailable, "\(name): cannot look up the address: \(error.message)",
+            hint: "check the name service, or give the address: --address ADDR",
+            underlying: error)
+        }
+      }
+    }
+  }
+}
+
+private func withoutTrailingDot(_ name: String) -> String {
+  name.hasSuffix(".") && name.count > 1 ? String(name.dropLast()) : name
+}
+
+extension NBDSecureError {
+  static func timedOut(_ what: String, after request: ConnectionRequest) -> NBDSecureError {
+    NBDSecureError(
+      .timedOut, "\(what): not done within \(Int(request.connectTimeout.rounded(.up))) s",
+      hint: "the server or the network is silent; --connect-timeout allows more time")
+  }
+}
