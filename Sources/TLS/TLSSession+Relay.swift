@@ -40,9 +40,9 @@ extension TLSSession {
   /// Encrypted bytes that wait for the socket.
   package var pendingOutput: Int { unsafe cgt_channel_pending_output(channel) }
 
-  /// After how many records of ours GnuTLS renews our keys in mid-session, which kills some servers
-  /// (nbdkit 1.32 among them): connect anew before that. Nil where it never does, in TLS 1.2 and with
-  /// CHACHA20.
+  /// After how many records of ours GnuTLS renews our keys in mid-session. Servers that use one
+  /// session on several threads (nbdkit) may not survive that while requests are in flight: connect
+  /// anew before. Nil where it never happens, in TLS 1.2 and with CHACHA20.
   package var recordsBeforeKeyUpdate: UInt64? {
     guard let facts, facts.version == .v13, facts.cipher != .chacha20Poly1305 else { return nil }
     return 1 << 24
