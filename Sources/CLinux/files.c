@@ -35,6 +35,14 @@ int clinux_set_nonblocking(int fd, int on) {
 
 int clinux_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
+int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, SEEK_DATA); }
+
+int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, SEEK_HOLE); }
+
+int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
+  return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
 static struct flock whole_file(void) {
   struct flock lock;
   memset(&lock, 0, sizeof lock);

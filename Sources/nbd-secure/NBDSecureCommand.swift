@@ -15,7 +15,7 @@ struct NBDSecureCommand: ParsableCommand {
     version: Version.text,
     subcommands: [
       AttachCommand.self, DetachCommand.self, StatusCommand.self, ListCommand.self,
-      InfoCommand.self, ProxyCommand.self, PolicyCommand.self, UpCommand.self, DownCommand.self,
+      InfoCommand.self, CopyCommand.self, PolicyCommand.self, UpCommand.self, DownCommand.self,
       ImportNBDTabCommand.self, UdevPropertiesCommand.self,
     ],
     defaultSubcommand: AttachCommand.self)

@@ -23,6 +23,10 @@ int clinux_duplicate(int fd, int lowest);
 int clinux_set_cloexec(int fd, int on);
 int clinux_set_nonblocking(int fd, int on);
 int clinux_memfd(const char *name);
+/* lseek() with SEEK_DATA or SEEK_HOLE, and fallocate() that punches a hole. */
+int64_t clinux_seek_data(int fd, int64_t offset);
+int64_t clinux_seek_hole(int fd, int64_t offset);
+int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 /* An open-file-description lock over the whole file; a probe returns 1 when someone holds one. */
 int clinux_lock_exclusive(int fd);
 int clinux_lock_probe(int fd);

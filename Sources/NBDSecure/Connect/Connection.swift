@@ -15,6 +15,8 @@ struct Connection {
   let address: SocketAddress
   /// What to send when parting from the server.
   let farewell: [UInt8]?
+  /// What was agreed on beyond simple replies.
+  var agreement = Agreement()
   /// What policy makes of it.
   let policy: PolicyParameters
 

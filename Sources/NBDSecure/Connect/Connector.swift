@@ -11,6 +11,8 @@ struct Connector: Sendable {
   let request: ConnectionRequest
   /// What policy needs to know of the use; see `PolicyQuestion`.
   var use = ConnectionUse()
+  /// What to ask the server for beyond simple replies.
+  var extensions = Extensions.none
   /// Hears what happens, for `-v`; never key material.
   var trace: @Sendable (String) -> Void = { _ in }
   /// Hears what the user should know although it is no error.
@@ -28,7 +30,7 @@ struct Connector: Sendable {
     trace("connected to \(address)")
     let security: Security = request.isPlaintext ? .plaintext : .tlsRequired
     var dialogue = Dialogue(
-      negotiation: Negotiation(goal: goal, security: security), server: request.endpoint.server,
+      negotiation: Negotiation(goal: goal, security: security, extensions: extensions), server: request.endpoint.server,
       deadline: deadline, trace: trace)
 
     let plain = PlainTransport(socket: socket.descriptor)
@@ -37,7 +39,7 @@ struct Connector: Sendable {
       let policy = try judge.accept(address: address, facts: nil)
       return Connection(
         verdict: verdict, channel: PlainChannel(plain.socket), facts: nil, address: address,
-        farewell: dialogue.farewell, policy: policy)
+        farewell: dialogue.farewell, agreement: dialogue.agreement, policy: policy)
     }
     try dialogue.untilStartTLS(over: plain)
     let tls: TLSTransport
@@ -54,7 +56,7 @@ struct Connector: Sendable {
     let verdict = try dialogue.finish(over: tls)
     return Connection(
       verdict: verdict, channel: TLSChannel(tls.session), facts: facts, address: address,
-      farewell: dialogue.farewell, policy: policy)
+      farewell: dialogue.farewell, agreement: dialogue.agreement, policy: policy)
   }
 
   private struct Connected: ~Copyable {

@@ -23,6 +23,9 @@ struct Dialogue {
   /// What to send when parting from the server; nil where nothing should be.
   var farewell: [UInt8]? { negotiation.farewell }
 
+  /// What was agreed on beyond simple replies.
+  var agreement: Agreement { negotiation.agreement }
+
   /// Negotiates up to the STARTTLS acknowledgement, and makes sure that nothing follows it.
   mutating func untilStartTLS(over transport: borrowing PlainTransport) throws(NBDSecureError) {
     guard try run(over: transport) == nil else {

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import NBDProtocol
+import SystemPackage
+
+/// Copies between an export and a file, with the same checks as an attachment. Success means that
+/// the copy is on stable storage.
+public struct Copy: Sendable {
+  private let request: CopyRequest
+  private let warn: @Sendable (String) -> Void
+  private let trace: @Sendable (String) -> Void
+  private let progress: (@Sendable (CopyProgress) -> Void)?
+
+  /// - Parameters:
+  ///   - warn: hears what the user should know although it is no error.
+  ///   - trace: hears each step of the negotiation; never key material.
+  ///   - progress: hears a few times each second how far the copy is.
+  public init(
+    _ request: CopyRequest, warn: @escaping @Sendable (String) -> Void = { _ in },
+    trace: @escaping @Sendable (String) -> Void = { _ in },
+    progress: (@Sendable (CopyProgress) -> Void)? = nil
+  ) {
+    self.request = request
+    self.warn = warn
+    self.trace = trace
+    self.progress = progress
+  }
+
+  /// Copies, and returns when the copy is on stable storage and, where asked for, verified.
+  ///
+  /// - Throws: `NBDSecureError`; `.usage` before anything is written where source and destination do
+  ///   not fit, `.io` with a hint where the copy was interrupted and `--resume` can go on.
+  public func run() throws(NBDSecureError) -> CopyReport {
+    try request.validate()
+    let start = monotonicNanoseconds()
+    switch request.direction {
+    case .download: return try download(since: start)
+    case .upload: return try upload(since: start)
+    }
+  }
+
+  private func download(since start: UInt64) throws(NBDSecureError) -> CopyReport {
+    let destination = try CopyDestination(request)
+    let (connections, export) = try connect(streaming: destination.kind == .stream)
+    let wanted = state(of: export)
+    var done: ByteRanges?
+    if request.resume {
+      let exists = fileExists(destination.partial)
+      done = exists ? try resumed(destination.sideFile, wanted, 0..<export.size) : nil
+      if done == nil {
+        warn("\(destination.path): no interrupted copy: copying from the beginning")
+      }
+    } else if destination.kind == .file {
+      _ = try? removeFile(destination.sideFile)
+    }
+    let file = try destination.open(size: export.size, keeping: done != nil)
+    let job = try CopyJob(
+      request, connections, export, file, length: export.size, done: done ?? ByteRanges(),
+      record: destination.kind == .file ? (wanted, destination.sideFile) : nil, warn: warn,
+      progress: progress)
+    let report = try job.run(since: start)
+    try destination.finish()
+    return report
+  }
+
+  private func upload(since start: UInt64) throws(NBDSecureError) -> CopyReport {
+    let file = try LocalFile.source(request.file)
+    if request.resume || request.verify, file.kind == .stream {
+      throw usage("\(file.name): --resume and --verify need a file that can be read again")
+    }
+    let (connections, export) = try connect(streaming: file.kind == .stream)
+    if export.flags.contains(.readOnly) {
+      throw NBDSecureError(
+        .unavailable, "\(request.connection.endpoint): the export is read-only")
+    }
+    if connections.contains(where: \.policy.readOnly) {
+      throw NBDSecureError(
+        .forbidden, "\(request.connection.endpoint): policy allows this export to be read only")
+    }
+    let length = try uploadLength(file, export)
+    var wanted = state(of: export)
+    wanted.fileSize = file.length
+    wanted.fileModified = file.modified
+    let sideFile = request.file + CopyState.suffix
+    var done: ByteRanges?
+    if request.resume {
+      guard file.kind == .regular else {
+        throw usage("\(file.name): --resume is for regular files")
+      }
+      done = try resumed(sideFile, wanted, 0..<length)
+      if done == nil { warn("\(file.name): no interrupted copy: copying from the beginning") }
+    } else if file.kind == .regular {
+      _ = try? removeFile(sideFile)
+    }
+    let job = try CopyJob(
+      request, connections, export, file, length: length, done: done ?? ByteRanges(),
+      record: file.kind == .regular ? (wanted, sideFile) : nil, warn: warn, progress: progress)
+    let report = try job.run(since: start)
+    if file.kind == .regular { _ = try? removeFile(sideFile) }
+    return report
+  }
+
+  /// How many bytes of the export an upload writes: whole blocks.
+  private func uploadLength(
+    _ file: LocalFile, _ export: Export
+  ) throws(NBDSecureError) -> UInt64 {
+    guard let length = file.length else { return export.size }
+    guard length <= export.size else {
+      throw usage("\(file.name): has \(length) bytes, and the export only \(export.size)")
+    }
+    if length == export.size { return length }
+    guard request.allowShorter else {
+      throw usage(
+        "\(file.name): has \(length) bytes, and the export \(export.size)",
+        hint: "--allow-shorter copies it to the export's beginning and leaves the rest as it is")
+    }
+    let block = UInt64((export.blockSizes ?? .assumed).minimum)
+    return min(export.size, (length + block - 1) / block * block)
+  }
+
+  /// Opens the connections that the copy uses.
+  private func connect(
+    streaming: Bool
+  ) throws(NBDSecureError) -> (connections: [Connection], export: Export) {
+    var connector = Connector(request: request.connection, trace: trace, warn: warn)
+    connector.use.readOnly = request.direction == .download
+    if request.direction == .download { connector.extensions = .blockStatus }
+    let name: ExportName
+    do { name = try ExportName(request.connection.endpoint.export) } catch {
+      throw usage("--export: \(error)")
+    }
+    var connections = [try connector.open(.attach(name))]
+    guard let export = connections[0].export else {
+      throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
+    }
+    // What follows was told already.
+    connector.warn = { _ in }
+    for _ in 1..<max(1, count(for: export, streaming: streaming)) {
+      let next = try connector.open(.attach(name))
+      guard let other = next.export, other.isSame(as: export) else {
+        throw NBDSecureError(
+          .protocolViolation,
+          "\(request.connection.endpoint): two connections got two different exports")
+      }
+      connections.append(next)
+    }
+    return (connections, export)
+  }
+
+  /// How many connections there are to be.
+  private func count(for export: Export, streaming: Bool) -> Int {
+    let wanted = request.connections ?? CopyLimits.connections
+    var reason: String?
+    if streaming {
+      reason = "a stream has one beginning"
+    } else if !export.flags.contains(.canMultiConn) {
+      reason = "the server does not allow several connections to this export"
+    }
+    if let reason {
+      if wanted > 1, request.connections != nil {
+        warn("\(reason): using 1 connection instead of \(wanted)")
+      }
+      return 1
+    }
+    let pieces = export.size / CopyLimits.piece + 1
+    return min(wanted, Int(clamping: pieces))
+  }
+
+  private func state(of export: Export) -> CopyState {
+    CopyState(
+      direction: request.direction, endpoint: "\(request.connection.endpoint)",
+      exportSize: export.size, exportFlags: export.flags.rawValue)
+  }
+
+  /// What the interrupted copy has done; nil where there was none.
+  private func resumed(
+    _ path: String, _ wanted: CopyState, _ whole: Range<UInt64>
+  ) throws(NBDSecureError) -> ByteRanges? {
+    guard let found = try CopyState.read(path) else { return nil }
+    let hint = "leave out --resume to copy from the beginning"
+    if let difference = found.difference(to: wanted) {
+      throw usage("\(path): cannot go on with the interrupted copy: \(difference)", hint: hint)
+    }
+    guard let done = found.ranges(within: whole) else {
+      throw usage("\(path): does not make sense", hint: hint)
+    }
+    return done
+  }
+}
