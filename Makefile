@@ -7,7 +7,7 @@ DESTDIR ?=
 RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
 RELEASE       := .build/release/nbd-secure
 
-.PHONY: all demo test bench install clean format lint
+.PHONY: all demo test fuzz test-sanitized bench install clean format lint
 
 all:
 	$(SWIFT) build $(RELEASE_FLAGS)
@@ -24,6 +24,15 @@ test:
 # Against its peers, under one load: ten to fifteen minutes. See docs/PERFORMANCE.md.
 bench: all
 	bench/run
+
+# Each fuzzer for FUZZ_SECONDS, from the seeds and from what earlier runs have learnt.
+FUZZ_SECONDS ?= 3600
+fuzz:
+	Tests/Fuzzing/run $(FUZZ_SECONDS)
+
+# The tests once more under each sanitizer; about ten minutes.
+test-sanitized:
+	scripts/test-sanitized
 
 install: all
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/nbd-secure

@@ -74,3 +74,12 @@ let package = Package(
   ],
   cLanguageStandard: .gnu17
 )
+
+// What libFuzzer drives; see Tests/Fuzzing/run.
+if Context.environment["NBD_SECURE_FUZZING"] != nil {
+  package.products.append(.library(name: "Fuzzing", type: .static, targets: ["Fuzzing"]))
+  package.targets.append(
+    .target(
+      name: "Fuzzing", dependencies: ["NBDSecure", "NBDProtocol", "NBDKernel", "TLS", "LinuxIO"],
+      path: "Tests/Fuzzing", exclude: ["seeds", "run"], swiftSettings: testing))
+}

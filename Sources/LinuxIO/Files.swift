@@ -76,15 +76,31 @@ package func readFile(_ path: String, limit: Int) throws(Errno) -> FileContents 
   let file = try openFile(path, flags: O_RDONLY | O_NONBLOCK | O_NOCTTY)
   let facts = try FileFacts(of: file.raw)
   if facts.isDirectory { throw .isDirectory }
-  // One more than expected shows growth and the limit; sysfs and proc give sizes of 0 or 4096.
-  let expected =
-    facts.isRegular && facts.size > 4096 ? min(Int(clamping: facts.size), limit) : limit
+  // sysfs and proc give sizes of 0 or 4096, whatever is in the file; elsewhere the size is exact,
+  // and one allocation is enough, so that no copy of a secret is left behind by growing.
+  let isExact = facts.isRegular && facts.size > 0 && facts.size != 4096
+  var expected = isExact ? min(Int(clamping: facts.size), limit) : min(16 << 10, limit)
+  var bytes = try readUp(to: expected, from: file.raw, behind: [])
+  while bytes.count > expected {
+    guard expected < limit, !isExact else { throw .fileTooLarge }
+    expected = min(expected * 4, limit)
+    bytes = try readUp(to: expected, from: file.raw, behind: bytes)
+  }
+  return FileContents(bytes: bytes, facts: facts)
+}
+
+/// What was read before, and what follows it, up to one byte more than `expected`: that byte shows
+/// that there is more.
+private func readUp(
+  to expected: Int, from file: Int32, behind: [UInt8]
+) throws(Errno) -> [UInt8] {
   var failed: Errno?
-  var total = 0
   let bytes = unsafe [UInt8](unsafeUninitializedCapacity: expected + 1) { buffer, count in
     let raw = UnsafeMutableRawBufferPointer(buffer)
+    unsafe raw.copyBytes(from: behind)
+    var total = behind.count
     loop: while total <= expected {
-      switch unsafe readSome(file.raw, into: .init(rebasing: raw[total..<(expected + 1)])) {
+      switch unsafe readSome(file, into: .init(rebasing: raw[total..<(expected + 1)])) {
       case .bytes(let got): total += got
       case .closed: break loop
       case .wouldBlock:
@@ -95,11 +111,10 @@ package func readFile(_ path: String, limit: Int) throws(Errno) -> FileContents 
         break loop
       }
     }
-    count = failed == nil && total <= expected ? total : 0
+    count = failed == nil ? total : 0
   }
   if let failed { throw failed }
-  guard total <= expected else { throw .fileTooLarge }
-  return FileContents(bytes: bytes, facts: facts)
+  return bytes
 }
 
 /// The text of a small file of the kernel's (sysfs, proc), without the newline at its end.

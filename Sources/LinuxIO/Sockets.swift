@@ -106,12 +106,14 @@ package struct SocketPair: ~Copyable {
   }
 }
 
-/// Listens on a Unix socket at `path`, which must not exist. Nobody can connect before the mode is
-/// set, since that needs the listening socket.
+/// Listens on a Unix socket at `path`, which must not exist. Its file is never more open than `mode`:
+/// bind(2) takes the socket's own mode for it, less the umask; and nobody can connect before
+/// listen(2).
 package func listenUnix(
   path: String, mode: UInt32 = 0o600, backlog: Int32 = 128
 ) throws(Errno) -> Descriptor {
   let socket = try streamSocket(family: AF_UNIX)
+  try check(fchmod(socket.raw, mode))
   try bind(socket.raw, to: .unix(path: path))
   do {
     if !path.hasPrefix("\0") { try unsafe check(chmod(path, mode)) }

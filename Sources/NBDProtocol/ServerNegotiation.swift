@@ -13,6 +13,8 @@ package struct ServerNegotiation: Sendable {
     case send([UInt8])
     /// Read exactly so many bytes and give them to `received(_:)`.
     case receive(exactly: Int)
+    /// The client asks for the transmission phase: call `admit()` or `refuse(_:)`.
+    case admission
     /// Done.
     case finished(Outcome)
   }
@@ -29,6 +31,7 @@ package struct ServerNegotiation: Sendable {
     case clientFlags
     case optionHeader
     case optionData(option: UInt32, length: Int)
+    case admission(option: UInt32, granted: [UInt8])
     case finished(Outcome)
     case failed(NegotiationError)
   }
@@ -73,6 +76,7 @@ package struct ServerNegotiation: Sendable {
     case .clientFlags: return .receive(exactly: 4)
     case .optionHeader: return .receive(exactly: Handshake.optionHeaderLength)
     case .optionData(_, let length): return .receive(exactly: length)
+    case .admission: return .admission
     case .finished(let outcome): return .finished(outcome)
     case .failed(let error): throw error
     }
@@ -89,11 +93,34 @@ package struct ServerNegotiation: Sendable {
       case .clientFlags: try acceptClientFlags(bytes)
       case .optionHeader: try acceptOptionHeader(bytes)
       case .optionData(let option, _): try accept(option, data: bytes)
-      case .finished, .failed: break
+      case .admission, .finished, .failed: break
       }
     } catch {
       state = .failed(error)
       throw error
+    }
+  }
+
+  /// Lets the client in, after `.admission`.
+  package mutating func admit() {
+    guard case .admission(_, let granted) = state else { return }
+    outgoing += granted
+    state = .finished(.transmission)
+  }
+
+  /// Refuses the client, after `.admission`, with a reason for its user; it may ask again.
+  ///
+  /// NBD_OPT_EXPORT_NAME has no error reply: `next()` then throws, and the caller closes the
+  /// connection.
+  package mutating func refuse(_ reason: String) {
+    guard case .admission(let option, _) = state else { return }
+    if option == Option.go.rawValue {
+      let text = String(decoding: reason.utf8.prefix(limits.errorText), as: UTF8.self)
+      reply(option, .errPolicy, text)
+      state = .optionHeader
+    } else {
+      trace.append("refused \(Option.name(of: option)): \(reason)")
+      state = .failed(NegotiationError(.exportRefused, "refused a client: \(reason)"))
     }
   }
 
@@ -173,12 +200,13 @@ package struct ServerNegotiation: Sendable {
         "the client asked for an export \(Printable.quoted(String(decoding: data, as: UTF8.self)))"
           + " that is not served")
     }
-    outgoing.append(bigEndian: export.size)
-    outgoing.append(bigEndian: export.flags.rawValue)
+    var granted: [UInt8] = []
+    granted.append(bigEndian: export.size)
+    granted.append(bigEndian: export.flags.rawValue)
     if !omitsZeroes {
-      outgoing += [UInt8](repeating: 0, count: Handshake.reservedLength)
+      granted += [UInt8](repeating: 0, count: Handshake.reservedLength)
     }
-    state = .finished(.transmission)
+    state = .admission(option: Option.exportName.rawValue, granted: granted)
   }
 
   private mutating func list(_ data: [UInt8]) {
@@ -212,11 +240,16 @@ package struct ServerNegotiation: Sendable {
     while let raw = reader.integer(UInt16.self) {
       if let type = InfoType(rawValue: raw), !told.contains(type) { told.append(type) }
     }
+    var granted: [UInt8] = []
     for type in told where type != .description || !description.isEmpty {
-      reply(option, .info, information(type))
+      granted += ReplyHeader.encoded(to: option, .info, information(type))
     }
-    reply(option, .ack)
-    if option == Option.go.rawValue { state = .finished(.transmission) }
+    granted += ReplyHeader.encoded(to: option, .ack, [])
+    if option == Option.go.rawValue {
+      state = .admission(option: option, granted: granted)
+    } else {
+      outgoing += granted
+    }
   }
 
   // MARK: Output

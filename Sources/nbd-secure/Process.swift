@@ -12,8 +12,10 @@ enum Process {
 
 /// What the service manager hears (sd_notify(3)).
 enum ServiceNotification {
-  static func ready(_ outcome: AttachOutcome) {
+  static func ready(_ outcome: AttachOutcome) { ready(status: "attached as \(outcome.device)") }
+
+  static func ready(status: String) {
     // Without a service manager there is nobody to tell.
-    _ = try? ServiceManager.notify(["READY=1", "STATUS=attached as \(outcome.device)"])
+    _ = try? ServiceManager.notify(["READY=1", "STATUS=\(status)"])
   }
 }

@@ -21,7 +21,11 @@ import Testing
     /// The longest read asked for.
     var longestRead = 0
 
-    init(_ script: [UInt8], export: Export = export, limits: Limits = .default) {
+    /// - Parameter refusing: why the first client that wants in is not let in; nil lets all in.
+    init(
+      _ script: [UInt8], export: Export = export, limits: Limits = .default,
+      refusing: String? = nil
+    ) {
       var machine = ServerNegotiation(export: export, blockSizes: blockSizes, limits: limits)
       var rest = script[...]
       do throws(NegotiationError) {
@@ -29,6 +33,8 @@ import Testing
           switch try machine.next() {
           case .send(let bytes): sent += bytes
           case .finished(let outcome): self.outcome = outcome
+          case .admission:
+            if let reason = refusing { machine.refuse(reason) } else { machine.admit() }
           case .receive(let count):
             longestRead = max(longestRead, count)
             guard rest.count >= count else { throw machine.endOfStream(after: rest.count) }
@@ -161,6 +167,27 @@ import Testing
     #expect(served.error?.kind == .exportUnknown)
   }
 
+  @Test func refusedClientHearsWhyAndMayGoOn() {
+    let served = Served(
+      Wire.u32(3) + Wire.option(Wire.info, Self.request("disk"))
+        + Wire.option(Wire.go, Self.request("disk")) + Wire.option(Wire.abort),
+      refusing: "no seat")
+    #expect(
+      served.replies
+        == Wire.reply(Wire.info, Wire.repInfo, Wire.infoExport(1 << 20, Self.flags))
+        + Wire.reply(Wire.info, Wire.ack)
+        + Wire.reply(Wire.go, 0x8000_0002, Wire.text("no seat")) + Wire.reply(Wire.abort, Wire.ack))
+    #expect(served.outcome == .aborted)
+  }
+
+  @Test func refusedExportNameEnds() {
+    let served = Served(
+      Wire.u32(3) + Wire.option(Wire.exportName, Wire.text("disk")), refusing: "no seat")
+    #expect(served.replies.isEmpty)
+    #expect(served.error?.kind == .exportRefused)
+    #expect(served.error?.message.contains("no seat") == true)
+  }
+
   @Test(arguments: [4, 5, 8, 9, 10, 11, 0, 12, .max] as [UInt32])
   func unsupported(_ option: UInt32) {
     let served = Served(
@@ -226,6 +253,7 @@ import Testing
         case .receive(let count) where toServer.count >= count:
           try server.received(Array(toServer.prefix(count)))
           toServer.removeFirst(count)
+        case .admission: server.admit()
         default: break
         }
         switch try client.next() {

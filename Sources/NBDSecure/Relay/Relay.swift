@@ -14,7 +14,8 @@ import SystemPackage
 final class Relay: @unchecked Sendable {
   /// Why `run` returned.
   enum Outcome: Sendable {
-    /// The plain side sent NBD_CMD_DISC, and it was passed on.
+    /// The plain side sent NBD_CMD_DISC, and it was passed on; or it was kept back, and everything
+    /// before it was answered.
     case disconnected
     /// The plain side ended without NBD_CMD_DISC: the kernel or the client gave up.
     case plainClosed(String)
@@ -34,6 +35,8 @@ final class Relay: @unchecked Sendable {
     var ioTimeout: UInt64
     /// Acknowledged but unflushed bytes that are kept for a replay; 0 keeps none.
     var flushWindow: Int
+    /// NBD_CMD_DISC of the plain side ends the plain side alone: the connection is for the next.
+    var keepsConnection = false
   }
 
   let settings: Settings
@@ -45,11 +48,14 @@ final class Relay: @unchecked Sendable {
   var channel: (any Channel)?
   /// The plain side's socket, non-blocking; owned.
   var plain: Int32 = -1
-  private let wake: EventSignal
+  let wake: EventSignal
   let poll: RelayPoll
   /// One request header that is not in the ring.
   let scratch: UnsafeMutableRawBufferPointer
   private let stopRequested = Atomic<Bool>(false)
+  private let flushRequested = Atomic<Bool>(false)
+  /// Called on the relay's thread when a FLUSH of its own was answered.
+  var flushAnswered: (@Sendable () -> Void)?
 
   // The request side: positions in the stream of bytes that the ring holds.
   /// Everything before it was read from the plain side.
@@ -69,6 +75,8 @@ final class Relay: @unchecked Sendable {
   /// A FLUSH of our own is needed to let go of journal entries, or is on its way.
   var flushWanted = false
   var flushInFlight = false
+  /// `requestFlush` was called, and no FLUSH of our own was sent since.
+  var flushAsked = false
   /// NBD_CMD_DISC was read.
   var disconnecting = false
   /// The next request to send again after a reconnection; −1 when none.
@@ -124,6 +132,12 @@ final class Relay: @unchecked Sendable {
     wake.signal()
   }
 
+  /// Makes the relay send a FLUSH of its own; from any thread.
+  func requestFlush() {
+    flushRequested.store(true, ordering: .releasing)
+    wake.signal()
+  }
+
   var isStopRequested: Bool { stopRequested.load(ordering: .acquiring) }
 
   /// Forgets an earlier `stop`; before `run`.
@@ -145,11 +159,18 @@ final class Relay: @unchecked Sendable {
   private func turn() throws(RelayStop) {
     guard let channel else { throw .stopped }
     let now = monotonicNanoseconds()
+    if flushRequested.exchange(false, ordering: .acquiringAndReleasing) { flushAsked = true }
     try sendRequests(over: channel, now: now)
     try receiveReplies(from: channel)
     // A reply may have made room, or ended what others had to wait for.
-    if stalled || (resend >= 0 && finishing < 0) { try sendRequests(over: channel, now: now) }
-    if disconnecting, sent == parsed, channel.pendingOutput == 0 { throw .disconnected }
+    if stalled || flushAsked || (resend >= 0 && finishing < 0) {
+      try sendRequests(over: channel, now: now)
+    }
+    if disconnecting, sent == parsed, channel.pendingOutput == 0,
+      !settings.keepsConnection || (inFlight.isEmpty && outgoing.isEmpty)
+    {
+      throw .disconnected
+    }
 
     poll.watch(.plain, plain, read: wantsRequests(channel), write: plainBlocked)
     poll.watch(
@@ -160,7 +181,10 @@ final class Relay: @unchecked Sendable {
     if let errno = poll.wait(milliseconds: wait) {
       throw .lost(LinkLost(reason: "poll failed: \(errno)"))
     }
-    if poll.isReadable(.wake), isStopRequested { throw .stopped }
+    if poll.isReadable(.wake) {
+      _ = wake.drain()
+      if isStopRequested { throw .stopped }
+    }
     plainReadable = poll.isReadable(.plain)
     if poll.isWritable(.plain) { plainBlocked = false }
     channelReadable = pending || poll.isReadable(.channel)

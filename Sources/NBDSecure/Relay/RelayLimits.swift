@@ -5,8 +5,8 @@ extension Relay {
   package enum Limits {
     /// Requests that one connection has in flight.
     static let requestsInFlight = 512
-    /// Bytes of requests in flight on one connection.
-    static let inFlightBytes = 16 << 20
+    /// Bytes of requests in flight on one connection: one of the longest, and what comes beside it.
+    static let inFlightBytes = 9 << 20
     /// Unflushed writes kept on one connection unless `--flush-window` says otherwise.
     package static let defaultFlushWindow = 16 << 20
     /// Modifying requests kept on one connection, unanswered or unflushed.

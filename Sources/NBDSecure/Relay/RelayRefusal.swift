@@ -71,7 +71,10 @@ extension Relay {
     if let errno = poll.wait(milliseconds: -1) {
       throw .plainClosed("poll failed: \(errno)")
     }
-    if poll.isReadable(.wake), isStopRequested { throw .stopped }
+    if poll.isReadable(.wake) {
+      _ = wake.drain()
+      if isStopRequested { throw .stopped }
+    }
     plainReadable = poll.isReadable(.plain)
     if poll.isWritable(.plain) { plainBlocked = false }
   }
@@ -119,6 +122,17 @@ extension Relay {
     plain = descriptor.release()
     dropInFlight()
   }
+
+  /// Takes the plain side away; what was in flight on it is forgotten.
+  func dropPlain() {
+    if plain >= 0 { _ = Descriptor(owning: plain) }
+    plain = -1
+    dropInFlight()
+  }
+
+  /// Whether nothing of the present plain side is on its way to the server or back, so that another
+  /// one can use the connection.
+  var isQuiet: Bool { inFlight.isEmpty && sent == parsed && (payloadLeft == 0 || discarding) }
 
   /// Whether the other end of the plain side is closed.
   var isPlainDead: Bool {

@@ -105,6 +105,7 @@ extension Relay {
     }
     if !failed || slot.own { clock.publishFlush(of: slot.covers) }
     journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+    if slot.own { flushAnswered?() }
   }
 
   private func complete(_ index: Int32, failed: Bool) {

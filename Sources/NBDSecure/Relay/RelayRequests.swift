@@ -35,7 +35,9 @@ extension Relay {
       stalled = false
       try recognise(now: now)
       try give(to: channel)
-      if flushWanted, !flushInFlight, atBoundary { try sendOwnFlush(over: channel, now: now) }
+      if flushWanted || flushAsked, !flushInFlight, atBoundary {
+        try sendOwnFlush(over: channel, now: now)
+      }
       // What stopped the recognition may be gone now that everything is sent.
       if parsed &+ sent == before || !stalled { break }
     }
@@ -72,6 +74,13 @@ extension Relay {
         start: place(of: parsed), count: Request.size)
       guard let request = unsafe decodeRequest(UnsafeRawBufferPointer(header)) else {
         throw .plainClosed("the plain side sent something that is not a request")
+      }
+      if settings.keepsConnection, request.rawCommand == Command.disc.rawValue {
+        guard sent == parsed else { return stall() }
+        parsed += UInt64(Request.size)
+        sent = parsed
+        disconnecting = true
+        continue
       }
       if let error = refusal(of: request) {
         guard sent == parsed, outgoing.takesRefusal else { return stall() }
@@ -167,6 +176,8 @@ extension Relay {
   }
 
   private func sendOwnFlush(over channel: any Channel, now: UInt64) throws(RelayStop) {
+    // A channel that is almost full would take a part of the header: then later.
+    do { guard try channel.flush() else { return } } catch { throw .lost(error) }
     let index = inFlight.take()
     inFlight[index].type = Command.flush.rawValue
     inFlight[index].own = true
@@ -178,6 +189,7 @@ extension Relay {
     }
     flushInFlight = true
     flushWanted = false
+    flushAsked = false
     counters.flushesOfOurOwn += 1
   }
 
