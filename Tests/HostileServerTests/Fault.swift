@@ -30,7 +30,7 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
   let name: String
   var verb = ["info"]
-  /// Options that give the credentials; nil for the shared authority's.
+  /// Options that give the credentials, `PKI:` before a path of the shared set; nil for its authority.
   var security: [String]?
   /// For silence: shorter than the time that the server would take.
   var connectTimeout = 20
@@ -97,8 +97,10 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
   private func deviations() throws -> [String] {
     let server = try FakeServer(.ipv4, script)
-    let trust = try PKI.shared.get().trustOnly
-    let credentials = security?.map { $0 == "TRUST" ? trust : $0 } ?? ["--tls-creds", trust]
+    let pki = try PKI.shared.get()
+    let credentials = (security ?? ["--tls-creds", "PKI:trust"]).map { option in
+      option.hasPrefix("PKI:") ? pki.path(String(option.dropFirst(4))) : option
+    }
     let endpoint: [String] = [
       "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
       "--connect-timeout", "\(connectTimeout)",

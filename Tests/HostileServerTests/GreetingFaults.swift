@@ -56,7 +56,7 @@ import Testing
       },
       .raw(
         "oldstyle, plaintext allowed, credentials given",
-        security: ["--allow-plaintext", "--tls-creds", "TRUST"], .refused(78, ["oldstyle"])
+        security: ["--allow-plaintext", "--tls-creds", "PKI:trust"], .refused(78, ["oldstyle"])
       ) {
         $0.fault()
         try $0.send(Wire.oldstyleGreeting(size: 1 << 20))
