@@ -51,7 +51,7 @@ public enum Detach {
     _ device: DeviceIndex, state: AttachmentState?, _ deadline: Deadline
   ) throws(NBDSecureError) {
     // Bound by ioctls, a device is open in its supervisor.
-    let holders = DeviceUse().holders(of: device, ignoring: state.map { [$0.pid] } ?? [])
+    let holders = DeviceUse().lastingHolders(of: device, ignoring: state.map { [$0.pid] } ?? [])
     guard holders.isEmpty else { throw inUse(device, holders) }
     try bounded(deadline, device) { () throws(KernelError) in
       // Held exclusively until the kernel was told, so that nobody mounts it in between.

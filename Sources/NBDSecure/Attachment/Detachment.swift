@@ -46,7 +46,7 @@ final class Detachment: Sendable {
   }
 
   private static func detach(_ binding: any DeviceBinding, flush: Bool) -> Outcome {
-    let holders = DeviceUse().holders(
+    let holders = DeviceUse().lastingHolders(
       of: binding.device, ignoring: [ThisProcess.identifier])
     guard holders.isEmpty else { return .inUse(holders.map(\.description)) }
     do throws(KernelError) {
