@@ -2,12 +2,20 @@
 SWIFT   ?= swift
 PREFIX  ?= /usr/local
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+MANDIR  ?= $(PREFIX)/share/man
+DOCDIR  ?= $(PREFIX)/share/doc/nbd-secure
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 
 # Symbols are 14 MB of 30: a stripped binary is what gets installed.
 RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
 RELEASE       := .build/release/nbd-secure
 
-.PHONY: all demo test fuzz test-sanitized bench install clean format lint
+.PHONY: all demo test test-full fuzz test-sanitized bench deb install install-files clean format
+.PHONY: lint
 
 all:
 	$(SWIFT) build $(RELEASE_FLAGS)
@@ -34,10 +42,35 @@ fuzz:
 test-sanitized:
 	scripts/test-sanitized
 
-install: all
+# Everything that must hold before a release: `make test`, and the package in a clean Debian system,
+# booted under systemd. As root; about ten minutes.
+test-full:
+	scripts/test
+	scripts/test-package
+
+# A Debian package in .build/deb.
+deb: all
+	scripts/build-deb
+
+install: all install-files
+
+# The units and the udev rule name the program by its path.
+install-files:
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/nbd-secure
-	install -D -m 0644 docs/cli.md $(DESTDIR)$(PREFIX)/share/doc/nbd-secure/cli.md
-	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nbd-secure/LICENSE
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(UDEVDIR)
+	for f in packaging/systemd/*; do sed 's#/usr/bin/#$(PREFIX)/bin/#' "$$f" \
+	  >"$(DESTDIR)$(UNITDIR)/$${f##*/}" || exit; done
+	sed 's#/usr/bin/#$(PREFIX)/bin/#' packaging/udev/60-nbd-secure.rules \
+	  >$(DESTDIR)$(UDEVDIR)/60-nbd-secure.rules
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/*.8
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/*.5
+	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	$(RELEASE) --generate-completion-script bash | sed '1{/^#!/d}' >$(DESTDIR)$(BASHDIR)/nbd-secure
+	$(RELEASE) --generate-completion-script zsh >$(DESTDIR)$(ZSHDIR)/_nbd-secure
+	$(RELEASE) --generate-completion-script fish >$(DESTDIR)$(FISHDIR)/nbd-secure.fish
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) LICENSE docs/*.md
+	for d in policy attachments systemd; do \
+	  install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples/$$d examples/$$d/* || exit; done
 
 clean:
 	$(SWIFT) package clean

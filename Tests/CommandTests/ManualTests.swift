@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// The manuals say what the program does; docs/cli.md, against which they are held, is itself held
+/// against `--help`.
+@Suite struct ManualTests {
+  private func manual(_ name: String) throws -> String {
+    try String(contentsOfFile: "\(repository)/docs/man/\(name)", encoding: .utf8)
+  }
+
+  @Test func optionsAgree() throws {
+    let documented = try DocumentedCommandLine().options
+    let all = documented.values.reduce(into: Set<String>()) { $0.formUnion($1) }
+    var found: Set<String> = []
+    for match in try manual("nbd-secure.8").matches(of: /Fl (-[a-z0-9-]+|[a-z])\b/) {
+      found.insert("-" + match.1)
+    }
+    #expect(found.symmetricDifference(all).subtracting(["-h"]) == [])
+  }
+
+  @Test func verbsAreDescribed() throws {
+    let text = try manual("nbd-secure.8")
+    for verb in try DocumentedCommandLine().options.keys {
+      // In the synopsis, and with its description.
+      #expect(text.components(separatedBy: "Cm \(verb)").count > 2, "\(verb)")
+    }
+  }
+
+  @Test func exitStatusAgrees() throws {
+    let text = try manual("nbd-secure.8")
+    let table = try String(contentsOfFile: repository + "/docs/cli.md", encoding: .utf8)
+    let section = try #require(table.firstRange(of: "## Exit status"))
+    let codes = Set(
+      table[section.upperBound...].matches(of: /\| ([0-9]{1,2}) \|/).map { String($0.1) })
+    #expect(codes.count == 12)
+    #expect(Set(text.matches(of: /\.It ([0-9]+)\n/).map { String($0.1) }) == codes)
+  }
+
+  @Test func attachmentExamplesAreTheFiles() throws {
+    let text = try manual("nbd-secure-attachment.5")
+    let directory = repository + "/examples/attachments"
+    for file in try FileManager.default.contentsOfDirectory(atPath: directory) {
+      let example = try String(contentsOfFile: "\(directory)/\(file)", encoding: .utf8)
+      #expect(text.contains(".Bd -literal -offset indent\n\(example).Ed"), "\(file)")
+    }
+  }
+
+  @Test(arguments: ["nbd-secure.8", "nbd-secure-attachment.5", "nbd-secure-policy.5"])
+  func lintIsSilent(_ name: String) throws {
+    let seen = try run(
+      "/usr/bin/mandoc", ["-T", "lint", "-W", "warning", "\(repository)/docs/man/\(name)"])
+    #expect(seen.status == 0 && seen.stdout.isEmpty, "\(seen)")
+  }
+}
+
+/// What a shell gets to complete.
+@Suite struct CompletionTests {
+  @Test(arguments: [
+    ("bash", ["-n"]), ("zsh", ["-n"]), ("fish", ["--no-execute"]),
+  ]) func scriptsAreWellFormed(_ shell: String, _ check: [String]) throws {
+    let script = try nbdSecure("--generate-completion-script", shell)
+    #expect(script.status == 0)
+    for word in ["import-nbdtab", "tls-creds", "prometheus"] {
+      #expect(script.stdout.contains(word), "\(word)")
+    }
+    #expect(!script.stdout.contains("udev-properties"))
+    guard
+      let path = ["/bin/\(shell)", "/usr/bin/\(shell)"].first(where: {
+        FileManager.default.isExecutableFile(atPath: $0)
+      })
+    else { return }
+    let directory = try TemporaryDirectory()
+    let file = try directory.write("completion", script.stdout)
+    let seen = try run(path, check + [file])
+    #expect(seen.status == 0 && seen.stderr.isEmpty, "\(seen)")
+  }
+}
+
+/// The unit, the rule and the metrics of the documentation.
+@Suite struct PackagingTests {
+  private func rendered(_ directory: TemporaryDirectory) throws -> String {
+    for (source, name) in [
+      ("nbd-secure@.service", "nbd-secure@data.service"),
+      ("nbd-secure@.target", "nbd-secure@data.target"),
+    ] {
+      let text = try String(
+        contentsOfFile: "\(repository)/packaging/systemd/\(source)", encoding: .utf8)
+      try directory.write(
+        name, text.replacing("/usr/bin/nbd-secure", with: nbdSecurePath), mode: 0o644)
+    }
+    return directory.file("nbd-secure@data.service")
+  }
+
+  @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze")))
+  func unitsAreRight() throws {
+    let directory = try TemporaryDirectory()
+    let unit = try rendered(directory)
+    let verified = try run(
+      "/usr/bin/systemd-analyze",
+      ["verify", "--man=no", unit, directory.file("nbd-secure@data.target")])
+    #expect(verified.status == 0 && verified.stderr.isEmpty, "\(verified)")
+    let security = try run(
+      "/usr/bin/systemd-analyze",
+      ["security", "--no-pager", "--offline=true", "--threshold=42", unit])
+    #expect(security.status == 0, "\(security)")
+  }
+
+  @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze")))
+  func rootDropInIsRight() throws {
+    let directory = try TemporaryDirectory()
+    let unit = try rendered(directory)
+    let dropIn = try directory.directory("nbd-secure@data.service.d", mode: 0o755)
+    let text = try String(
+      contentsOfFile: "\(repository)/examples/systemd/root.conf", encoding: .utf8)
+    try text.replacing("/usr/bin/nbd-secure", with: nbdSecurePath).write(
+      toFile: dropIn + "/root.conf", atomically: true, encoding: .utf8)
+    let verified = try run("/usr/bin/systemd-analyze", ["verify", "--man=no", unit])
+    // Older than 255, systemd does not know one of the two marks.
+    let lines = verified.errorLines.filter { !$0.contains("SurviveFinalKillSignal") }
+    #expect(verified.status == 0 && lines.isEmpty, "\(verified)")
+  }
+
+  @Test func monitoringDescribesEveryMetric() throws {
+    let sources = try String(
+      contentsOfFile: repository + "/Sources/NBDSecure/Metrics/ExpositionText.swift",
+      encoding: .utf8)
+    let page = try String(contentsOfFile: repository + "/docs/MONITORING.md", encoding: .utf8)
+    let metrics = Set(
+      sources.matches(of: /Self\(\s*"([a-z_]+)"/).map { "nbd_secure_\($0.1)" })
+    #expect(metrics.count > 10)
+    let described = Set(page.matches(of: /nbd_secure_[a-z_]+/).map { String($0.0) })
+    #expect(described == metrics)
+  }
+}
