@@ -24,6 +24,14 @@ package struct TLSRequirements: Hashable, Sendable {
     self.allowedGroups = allowedGroups
     self.pins = pins
   }
+
+  /// Finds out before anybody is connected to whether anything is left that a session could offer.
+  ///
+  /// - Throws: `TLSError` as the handshake would: the priority string, or policy, leaves nothing.
+  package func check(with credentials: Credentials) throws(TLSError) {
+    let isPSK = if case .psk = credentials { true } else { false }
+    _ = try PriorityString(psk: isPSK, requirements: self)
+  }
 }
 
 /// SHA-256 of a SubjectPublicKeyInfo in DER, written `sha256:` and 64 hexadecimal digits.

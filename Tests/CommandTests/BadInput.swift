@@ -81,7 +81,7 @@ let usageMistakes: [Mistake] = [
   Mistake(64, ["info", "--tls-priority", "NORMAL:+NO-SUCH"] + here, saying: "--tls-priority"),
   Mistake(
     64, ["info", "--tls-priority", "NORMAL:%VERIFY_ALLOW_BROKEN"] + here,
-    saying: "%VERIFY_ALLOW_BROKEN"),
+    saying: "--tls-priority", "%VERIFY_ALLOW_BROKEN"),
   Mistake(64, ["info", "--tls-pin", "sha256:12"] + here, saying: "--tls-pin"),
   Mistake(
     64, ["info", "--tls-pin", "md5:" + String(repeating: "0", count: 32)] + here,

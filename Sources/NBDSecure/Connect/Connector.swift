@@ -25,6 +25,11 @@ struct Connector: Sendable {
     var judge = try PolicyJudge(request, use: use, credentials: credentials)
     let addresses = try request.addresses(by: deadline)
     let requirements = try judge.ask(about: addresses, goal: goal)
+    if let secret = credentials.tls {
+      do { try requirements.check(with: secret.credentials) } catch {
+        throw NBDSecureError(error, server: request.endpoint.server)
+      }
+    }
     let socket = try connect(to: addresses, by: deadline)
     let address = socket.address
     trace("connected to \(address)")

@@ -39,7 +39,9 @@ extension NBDSecureError {
       case .connection: .unavailable
       case .other: .other
       }
-    self.init(code, "\(server): \(error.message)", hint: error.hint, underlying: error)
+    let isPriority = error.kind == .invalidPriority || error.kind == .emptyPriority
+    let subject = isPriority ? "--tls-priority" : server
+    self.init(code, "\(subject): \(error.message)", hint: error.hint, underlying: error)
   }
 
   init(_ error: CredentialError) {

@@ -42,11 +42,20 @@ serve() {
   start_server "${tls[@]}" "$@"
 }
 
+# start_server NBDKIT-ARGUMENTS: serves $image on $port. Options come before the plugin, the
+# parameters of filters (KEY=VALUE) behind it.
 start_server() {
   server_arguments=("$@")
+  local options=() parameters=() argument
+  for argument in "$@"; do
+    case $argument in
+      -*) options+=("$argument") ;;
+      *) parameters+=("$argument") ;;
+    esac
+  done
   rm -f "$work/$port.pid"
-  nbdkit -f -i 127.0.0.1 -p "$port" -P "$work/$port.pid" --tls=require "$@" file "$image" \
-    2>>"$work/nbdkit-$port.log" &
+  nbdkit -f -i 127.0.0.1 -p "$port" -P "$work/$port.pid" --tls=require "${options[@]}" \
+    file "$image" "${parameters[@]}" 2>>"$work/nbdkit-$port.log" &
   server=$!
   servers+=("$server")
   # Its end is wanted at times, and no news.
@@ -121,8 +130,7 @@ verify() {
 # unused NAME: the kernel has let go of the device.
 unused() { [ ! -e "/sys/block/$1/pid" ] && [ "$(cat "/sys/block/$1/size" 2>/dev/null || echo 0)" = 0 ]; }
 
-# supervisor DEVICE: the process id of its supervisor. The shortest-lived processes of the program
-# are gone by then; each supervisor has exactly one device.
+# supervisors: the process ids of the program, of which each supervisor has one device.
 supervisors() { pgrep -x nbd-secure || true; }
 
 # nothing_left: no process, no state, no device.
