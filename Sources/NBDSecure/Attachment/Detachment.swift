@@ -64,6 +64,9 @@ final class Detachment: Sendable {
     return .begun
   }
 
+  /// Whether one has begun whose outcome nobody took yet: the device may be gone before it is taken.
+  var isUnderWay: Bool { state.withLock { $0.busy } }
+
   private func finish(_ outcome: Outcome) {
     state.withLock { $0.outcome = outcome }
     done.signal()

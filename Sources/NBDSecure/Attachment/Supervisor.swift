@@ -125,7 +125,7 @@ final class Supervisor {
       case nil, .stopped: break
       case .disconnected: return .detached
       case .plainClosed(let why):
-        if !binding.replacesSockets || binding.takeEvents().ended { return .deviceLost(why) }
+        if !binding.replacesSockets || binding.takeEvents().ended { return ending(why) }
         link.lose("the kernel gave up: \(why)", plainDied: true)
       case .lost(let lost): link.lose(lost.reason, plainDied: false)
       }
@@ -136,14 +136,18 @@ final class Supervisor {
   private func handleDevice() -> Ending? {
     let events = binding.takeEvents()
     if events.ended {
-      return isDetaching || link.state != .connected
-        ? .detached : .deviceLost("the kernel let go of the device")
+      return link.state != .connected ? .detached : ending("the kernel let go of the device")
     }
     // While the link is lost nobody reads the plain side: requests wait in a fresh socket.
     if events.linkDead, link.state != .connected, !link.isRepeating {
       Self.renewDeadSockets(of: link, binding: binding, log: log)
     }
     return nil
+  }
+
+  /// What the end of the device means: it was asked for, or it was not.
+  private func ending(_ why: String) -> Ending {
+    isDetaching || detachment.isUnderWay ? .detached : .deviceLost(why)
   }
 
   private func finish(_ ending: Ending) -> Ending {
