@@ -217,6 +217,7 @@ package struct Attach {
         exportSize: parts.export.size, flags: parts.plan.flags,
         maximumRequest: parts.plan.maximumRequest,
         ioTimeout: UInt64(request.ioTimeout * 1_000_000_000),
+        renewsConnections: request.reconnectTimeout > 0,
         flushWindow: request.flushWindow << 20)
       var lanes: [Lane] = []
       var kernelEnds: [Int32] = []

@@ -56,6 +56,9 @@ final class ServerLink {
   /// How often the link was lost.
   private(set) var losses = 0
 
+  /// How many lanes are drained.
+  private var drained = 0
+
   private var backoff = Backoff()
   /// When the next attempt is due; `.never` while one runs or none is wanted.
   private var nextAttempt = Deadline.never
@@ -113,6 +116,7 @@ final class ServerLink {
       return
     }
     losses += 1
+    drained = 0
     for lane in lanes { lane.park() }
     for lane in lanes {
       lane.relay.settleUnfinishedReply()
@@ -133,6 +137,20 @@ final class ServerLink {
     if plainDied { renewPlainSides(self) }
     backoff.reset()
     scheduleAttempt()
+  }
+
+  /// A lane has nothing in flight any more, because its connection is worn out or it was told to.
+  ///
+  /// A server that is alive may still carry out what it was sent: all lanes are drained before the
+  /// connections are replaced.
+  func laneDrained() {
+    guard state == .connected else { return }
+    drained += 1
+    guard drained >= lanes.count else {
+      for lane in lanes { lane.relay.drain() }
+      return
+    }
+    lose("renewing the connection before its keys are worn out", plainDied: false)
   }
 
   /// Ends everything: the lanes' threads, and the connections in an orderly way.

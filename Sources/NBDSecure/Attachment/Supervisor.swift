@@ -128,6 +128,7 @@ final class Supervisor {
         if !binding.replacesSockets || binding.takeEvents().ended { return ending(why) }
         link.lose("the kernel gave up: \(why)", plainDied: true)
       case .lost(let lost): link.lose(lost.reason, plainDied: false)
+      case .drained: link.laneDrained()
       }
     }
     return nil

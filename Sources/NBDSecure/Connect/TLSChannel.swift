@@ -22,6 +22,16 @@ final class TLSChannel: Channel {
     do { return try session.flush() } catch { throw lost(error) }
   }
 
+  /// How many records before the library would renew its keys a connection is replaced.
+  private static let margin: UInt64 = 1 << 16
+
+  /// A KeyUpdate of ours breaks servers that use a GnuTLS session from two threads (nbdkit, GnuTLS
+  /// before 3.8.11), and GnuTLS sends one by itself after so many records.
+  var isWornOut: Bool {
+    guard let limit = session.recordsBeforeKeyUpdate else { return false }
+    return session.recordsSent >= limit - Self.margin
+  }
+
   var pendingOutput: Int { session.pendingOutput }
   var rawDescriptor: Int32 { session.rawDescriptor }
   func close(by deadline: Deadline) { session.close(deadline: deadline) }

@@ -22,6 +22,8 @@ protocol Channel: AnyObject {
   func flush() throws(LinkLost) -> Bool
   /// Bytes taken but not sent.
   var pendingOutput: Int { get }
+  /// Whether the connection should be replaced by a new one before more is sent.
+  var isWornOut: Bool { get }
   /// The socket, for poll(2).
   var rawDescriptor: Int32 { get }
   /// Ends the connection in an orderly way, within the deadline.

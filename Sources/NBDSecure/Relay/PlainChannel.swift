@@ -31,6 +31,7 @@ final class PlainChannel: Channel {
   }
 
   var hasBufferedInput: Bool { false }
+  var isWornOut: Bool { false }
   var pendingOutput: Int { end - first }
 
   func send(_ bytes: UnsafeRawBufferPointer) throws(LinkLost) -> Int {

@@ -23,6 +23,8 @@ final class Relay: @unchecked Sendable {
     case lost(LinkLost)
     /// `stop` was called.
     case stopped
+    /// Nothing is in flight any more, since `drain` was called or the connection is worn out.
+    case drained
   }
 
   /// What the relay is told of the export and of the user's wishes.
@@ -33,6 +35,8 @@ final class Relay: @unchecked Sendable {
     var maximumRequest: UInt32
     /// A request unanswered for so long means that the server is lost; nanoseconds.
     var ioTimeout: UInt64
+    /// A connection that is worn out can be replaced.
+    var renewsConnections = true
     /// Acknowledged but unflushed bytes that are kept for a replay; 0 keeps none.
     var flushWindow: Int
     /// NBD_CMD_DISC of the plain side ends the plain side alone: the connection is for the next.
@@ -56,6 +60,7 @@ final class Relay: @unchecked Sendable {
   private let flushRequested = Atomic<Bool>(false)
   /// Called on the relay's thread when a FLUSH of its own was answered.
   var flushAnswered: (@Sendable () -> Void)?
+  private let drainRequested = Atomic<Bool>(false)
 
   // The request side: positions in the stream of bytes that the ring holds.
   /// Everything before it was read from the plain side.
@@ -99,6 +104,8 @@ final class Relay: @unchecked Sendable {
   var replyStart: UInt64 = 0
   var plainBlocked = false
 
+  /// No request is taken any more: the connection is to be replaced.
+  var isDraining = false
   /// Every request is refused: there has been no server for too long.
   var refusing = false
 
@@ -126,6 +133,13 @@ final class Relay: @unchecked Sendable {
     if plain >= 0 { _ = Descriptor(owning: plain) }
   }
 
+  /// Takes no further requests, and makes `run` return `.drained` when all are answered; from any
+  /// thread.
+  func drain() {
+    drainRequested.store(true, ordering: .releasing)
+    wake.signal()
+  }
+
   /// Makes `run` return `.stopped` soon; from any thread.
   func stop() {
     stopRequested.store(true, ordering: .releasing)
@@ -143,6 +157,8 @@ final class Relay: @unchecked Sendable {
   /// Forgets an earlier `stop`; before `run`.
   func prepare() {
     stopRequested.store(false, ordering: .releasing)
+    drainRequested.store(false, ordering: .releasing)
+    isDraining = false
     _ = wake.drain()
   }
 
@@ -158,6 +174,7 @@ final class Relay: @unchecked Sendable {
   /// One round: everything that can be moved without waiting is moved, then poll(2).
   private func turn() throws(RelayStop) {
     guard let channel else { throw .stopped }
+    if !isDraining { isDraining = settings.renewsConnections && channel.isWornOut }
     let now = monotonicNanoseconds()
     if flushRequested.exchange(false, ordering: .acquiringAndReleasing) { flushAsked = true }
     try sendRequests(over: channel, now: now)
@@ -170,6 +187,9 @@ final class Relay: @unchecked Sendable {
       !settings.keepsConnection || (inFlight.isEmpty && outgoing.isEmpty)
     {
       throw .disconnected
+    }
+    if isDraining, inFlight.isEmpty, payloadLeft == 0, sent == parsed, outgoing.isEmpty {
+      throw .drained
     }
 
     poll.watch(.plain, plain, read: wantsRequests(channel), write: plainBlocked)
@@ -184,6 +204,7 @@ final class Relay: @unchecked Sendable {
     if poll.isReadable(.wake) {
       _ = wake.drain()
       if isStopRequested { throw .stopped }
+      if drainRequested.load(ordering: .acquiring) { isDraining = true }
     }
     plainReadable = poll.isReadable(.plain)
     if poll.isWritable(.plain) { plainBlocked = false }
@@ -212,6 +233,7 @@ struct RelayStop: Error {
   let outcome: Relay.Outcome
 
   static var stopped: RelayStop { RelayStop(outcome: .stopped) }
+  static var drained: RelayStop { RelayStop(outcome: .drained) }
   static var disconnected: RelayStop { RelayStop(outcome: .disconnected) }
   static func lost(_ link: LinkLost) -> RelayStop { RelayStop(outcome: .lost(link)) }
   static func plainClosed(_ why: String) -> RelayStop { RelayStop(outcome: .plainClosed(why)) }

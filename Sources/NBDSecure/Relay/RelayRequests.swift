@@ -102,7 +102,7 @@ extension Relay {
     _ request: Request, header: UnsafeMutableRawBufferPointer, now: UInt64
   ) throws(RelayStop) -> Bool {
     // One slot stays free for a FLUSH of our own.
-    guard inFlight.room > 1 else { return false }
+    guard inFlight.room > 1, !isDraining else { return false }
     let isWrite = request.rawCommand == Command.write.rawValue
     let modifies = Self.modifies(request.rawCommand)
     let length = UInt64(Request.size) + (isWrite ? UInt64(request.length) : 0)
