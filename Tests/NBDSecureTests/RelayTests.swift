@@ -154,6 +154,28 @@ import Testing
     #expect(rig.server.contents.allSatisfy { $0 == 3 })
   }
 
+  /// A connection that is to be replaced answers what was sent, and takes nothing more.
+  @Test func aDrainedRelayHasNothingInFlight() throws {
+    let rig = try RelayRig()
+    rig.server.delay = 0.2
+    rig.lane.run()
+    let first = try rig.client.send(.read, offset: 0, length: 512)
+    Thread.sleep(forTimeInterval: 0.05)
+    rig.relay.drain()
+    Thread.sleep(forTimeInterval: 0.05)
+    let second = try rig.client.send(.read, offset: 512, length: 512)
+    guard case .drained = rig.outcome() else {
+      Issue.record("the relay was not drained")
+      return
+    }
+    #expect(rig.relay.inFlight.isEmpty)
+    #expect(try rig.client.reply().cookie == first)
+    _ = try rig.client.data(512)
+    #expect(rig.server.commands.count == 1)
+    _ = try rig.reconnect()
+    #expect(try rig.client.reply().cookie == second)
+  }
+
   @Test func aSilentServerIsLost() throws {
     let rig = try RelayRig(ioTimeout: 0.3)
     rig.server.delay = 3

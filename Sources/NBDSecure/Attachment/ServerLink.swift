@@ -56,6 +56,11 @@ final class ServerLink {
   /// How often the link was lost.
   private(set) var losses = 0
 
+  /// How long all lanes may take to drain once one has, seconds.
+  private static let drainPatience = 5.0
+
+  /// By when all lanes must be drained.
+  private var drainBy = Deadline.never
   /// How many lanes are drained.
   private var drained = 0
 
@@ -91,7 +96,7 @@ final class ServerLink {
   var isRepeating: Bool { !pending.isEmpty }
 
   /// When `step` has something to do at the latest.
-  var deadline: Deadline { min(nextAttempt, giveUp) }
+  var deadline: Deadline { min(nextAttempt, giveUp, drainBy) }
 
   /// Starts the lanes.
   func start() { for lane in lanes { lane.run() } }
@@ -101,6 +106,7 @@ final class ServerLink {
     if let outcome = dialer.takeOutcome() { handle(outcome) }
     if nextAttempt.hasPassed { attempt() }
     if giveUp.hasPassed { failRequests() }
+    if drainBy.hasPassed { renew() }
   }
 
   /// The server, or the other end of a lane's plain side, is gone: park everything and begin again.
@@ -117,6 +123,7 @@ final class ServerLink {
     }
     losses += 1
     drained = 0
+    drainBy = .never
     for lane in lanes { lane.park() }
     for lane in lanes {
       lane.relay.settleUnfinishedReply()
@@ -147,9 +154,14 @@ final class ServerLink {
     guard state == .connected else { return }
     drained += 1
     guard drained >= lanes.count else {
+      if drained == 1 { drainBy = .after(seconds: Self.drainPatience) }
       for lane in lanes { lane.relay.drain() }
       return
     }
+    renew()
+  }
+
+  private func renew() {
     lose("renewing the connection before its keys are worn out", plainDied: false)
   }
 

@@ -62,6 +62,9 @@ extension ProxyServer {
       case .lost(let lost):
         restVacantSeats()
         link.lose(lost.reason, plainDied: false)
+      case .drained:
+        restVacantSeats()
+        link.laneDrained()
       case .disconnected, .plainClosed: clientLeft(seat)
       }
     }
