@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Text that others wrote, made fit to show.
-enum Text {
+package enum Text {
   /// The longest that a piece of foreign text gets in a message, in characters.
   static let limit = 200
 
@@ -35,7 +35,7 @@ enum Text {
   }
 
   /// A moment as `2026-01-31 12:00:00 UTC`, from seconds since 1970.
-  static func date(_ seconds: Int64) -> String {
+  package static func date(_ seconds: Int64) -> String {
     // The civil calendar counted from March, so that the leap day comes last in its year.
     let secondsOfDay = ((seconds % 86400) + 86400) % 86400
     let day = (seconds - secondsOfDay) / 86400 + 719_468

@@ -61,28 +61,35 @@ internal import CGnuTLS
       revocation = lists
     }
     var own: ClientCertificate?
-    let certificatePath = place.file(CredentialDirectory.certificateName)
-    let keyPath = place.file(CredentialDirectory.keyName)
-    switch (
-      try place.has(CredentialDirectory.certificateName), try place.has(CredentialDirectory.keyName)
-    ) {
-    case (false, false): break
-    case (true, false):
-      throw CredentialError(
-        .certificateWithoutKey, certificatePath, "there is no client-key.pem beside it",
-        hint: "a client certificate is of use with its key only")
-    case (false, true):
-      throw CredentialError(
-        .keyWithoutCertificate, keyPath, "there is no client-cert.pem beside it",
-        hint: "a client key is of use with its certificate only")
-    case (true, true):
+    if try hasClientCertificate(place) {
       let loaded = try ClientCertificate(
-        certificateFile: certificatePath, keyFile: keyPath, passwordFile: keyPasswordFile)
+        certificateFile: place.file(CredentialDirectory.certificateName),
+        keyFile: place.file(CredentialDirectory.keyName), passwordFile: keyPasswordFile)
       try loaded.verify(anchors: anchors, revocation: revocation)
       files += loaded.facts
       own = loaded
     }
     return try assemble(anchors, revocation, own, files)
+  }
+
+  /// Whether a directory has a certificate of ours and its key; one without the other is an error.
+  static func hasClientCertificate(_ place: CredentialDirectory) throws(CredentialError) -> Bool {
+    switch (
+      try place.has(CredentialDirectory.certificateName), try place.has(CredentialDirectory.keyName)
+    ) {
+    case (false, false): return false
+    case (true, true): return true
+    case (true, false):
+      throw CredentialError(
+        .certificateWithoutKey, place.file(CredentialDirectory.certificateName),
+        "there is no client-key.pem beside it",
+        hint: "a client certificate is of use with its key only")
+    case (false, true):
+      throw CredentialError(
+        .keyWithoutCertificate, place.file(CredentialDirectory.keyName),
+        "there is no client-cert.pem beside it",
+        hint: "a client key is of use with its certificate only")
+    }
   }
 
   private static func assemble(

@@ -65,6 +65,7 @@ struct StatusCommand: ParsableCommand {
         ("data path", "\(path), \(connections) \(plural), bound by \(status.binding ?? "?")"))
     }
     rows += TextForm.rows(status.tls)
+    rows += status.warnings.map { ("warning", $0) }
     let counters = status.counters
     rows.append(
       (

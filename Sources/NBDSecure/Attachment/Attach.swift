@@ -22,7 +22,9 @@ package struct Attach {
   ) {
     self.request = request
     self.log = log
-    self.warn = warn
+    // What is said at every reconnection is news only at the first.
+    let news = Novelties(warn)
+    self.warn = { line in news.say(line) }
     self.trace = trace
     self.lifeline = lifeline
   }
@@ -71,7 +73,8 @@ package struct Attach {
     let plan = try DevicePlan(
       export: export, request: request, readOnly: connections[0].policy.readOnly,
       connections: connections.count, warn: warn)
-    let path = try DataPathChoice(for: connections, request: request, binder: bound, warn: warn)
+    let path = try DataPathChoice(
+      for: connections[0], request: request, binding: bound.kind, warn: warn)
     guard guarding.commit() else { throw Lifeline.interrupted }
     let parts = Parts(
       connector: connector, connections: connections, export: export, plan: plan, binder: bound,

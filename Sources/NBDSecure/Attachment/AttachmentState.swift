@@ -46,6 +46,13 @@ public struct AttachmentState: Codable, Sendable, Hashable {
 
   /// Whether the recorded connections all live.
   var hasLiveSockets: Bool { !sockets.isEmpty && sockets.allSatisfy(\.isAlive) }
+
+  /// What needs somebody's care at this time, seconds since 1970.
+  func warnings(at now: Int64 = secondsSince1970()) -> [String] {
+    guard let tls, let notAfter = tls.notAfter else { return [] }
+    let certificate = "\(server): the server's certificate \(tls.subject ?? "")"
+    return Expiry.warning(certificate, notAfter: notAfter, now: now).map { [$0] } ?? []
+  }
 }
 
 /// A TCP connection that the kernel holds for an attachment without a process.

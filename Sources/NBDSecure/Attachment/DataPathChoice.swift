@@ -13,11 +13,11 @@ enum DataPathChoice: Equatable {
   ///
   /// - Throws: `NBDSecureError`: `.kernel` for lack of support, `.forbidden` by policy.
   init(
-    for connections: [Connection], request: AttachRequest, binder: Binder,
+    for connection: Connection, request: AttachRequest, binding: Binder.Kind,
     warn: (String) -> Void
   ) throws(NBDSecureError) {
-    let allowed = connections[0].policy.dataPaths
-    let why = Self.obstacle(connections, binder)
+    let allowed = connection.policy.dataPaths
+    let why = Self.obstacle(connection, binding)
     switch request.dataPath {
     case .relay: self = .relay
     case .ktls:
@@ -45,10 +45,10 @@ enum DataPathChoice: Equatable {
   }
 
   /// Why kernel TLS cannot be; nil when it can.
-  private static func obstacle(_ connections: [Connection], _ binder: Binder) -> String? {
-    guard let facts = connections[0].facts else { return "the connection is plaintext" }
-    guard connections[0].address.isTCP else { return "kernel TLS needs a TCP connection" }
-    guard binder.kind == .netlink else { return "kernel TLS needs the driver's netlink interface" }
+  private static func obstacle(_ connection: Connection, _ binding: Binder.Kind) -> String? {
+    guard let facts = connection.facts else { return "the connection is plaintext" }
+    guard connection.address.isTCP else { return "kernel TLS needs a TCP connection" }
+    guard binding == .netlink else { return "kernel TLS needs the driver's netlink interface" }
     let version: KernelTLS.Version = facts.version == .v13 ? .tls13 : .tls12
     let cipher: KernelTLS.Cipher =
       switch facts.cipher {

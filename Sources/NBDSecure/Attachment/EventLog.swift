@@ -22,6 +22,11 @@ package final class EventLog: Sendable {
   /// From now on lines go to the journal, or to syslog where there is none.
   package func switchToSystem() { sink.withLock { $0 = .system } }
 
+  /// A line for the journal alone, for what people are told on standard error already.
+  package func writeToSystem(_ priority: LogPriority, _ message: String) {
+    system?.write(priority, message)
+  }
+
   package func write(_ priority: LogPriority, _ message: String) {
     let sink = sink.withLock { $0 }
     switch sink {

@@ -34,6 +34,9 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
   public var reconnectTimeout: Double?
   public var ioTimeout: Double?
   public var tls: TLSReport?
+  /// What is no error and needs somebody's care, one line each: a server's certificate that ends
+  /// soon.
+  public var warnings: [String]
   /// The kernel's counters since the device exists.
   public var counters: Counters
 
@@ -110,6 +113,7 @@ public enum Attachments {
       binding: state?.binding, pid: alive ? state?.pid : nil, attempts: state?.attempts,
       lastError: lastError, reconnections: state?.reconnections,
       reconnectTimeout: state?.reconnectTimeout, ioTimeout: state?.ioTimeout, tls: state?.tls,
+      warnings: state?.warnings() ?? [],
       counters: AttachmentStatus.Counters(
         inFlight: statistics?.inFlight ?? 0, reads: statistics?.reads ?? 0,
         bytesRead: statistics?.bytesRead ?? 0, writes: statistics?.writes ?? 0,

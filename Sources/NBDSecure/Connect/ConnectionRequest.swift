@@ -15,11 +15,22 @@ public struct ConnectionRequest: Sendable, Hashable {
     case none
   }
 
+  /// Why it is these credentials and no others.
+  public enum CredentialOrigin: String, Sendable, Hashable, Codable {
+    /// An option or the URI names them.
+    case named
+    /// They lie in one of the default directories.
+    case defaultDirectory
+    /// Nothing is named or found: the system's trust store, or plaintext where that is allowed.
+    case nothingFound
+  }
+
   /// Seconds unless `--connect-timeout` says otherwise.
   public static let defaultConnectTimeout: Double = 30
 
   public internal(set) var endpoint: Endpoint
   public internal(set) var credentials: CredentialSource
+  public internal(set) var credentialOrigin: CredentialOrigin
   /// The name to verify, where it is not the host's.
   public internal(set) var tlsHostname: String?
   /// "1.2" or "1.3".

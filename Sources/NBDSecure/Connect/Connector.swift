@@ -17,6 +17,8 @@ struct Connector: Sendable {
   var trace: @Sendable (String) -> Void = { _ in }
   /// Hears what the user should know although it is no error.
   var warn: @Sendable (String) -> Void = { _ in }
+  /// Hears what is found on the way, for `check`, also where it comes to nothing.
+  var observe: (@Sendable (ConnectionEvent) -> Void)?
 
   /// Connects and negotiates, all within the request's connect timeout.
   func open(_ goal: Goal) throws(NBDSecureError) -> Connection {
@@ -33,6 +35,7 @@ struct Connector: Sendable {
     let socket = try connect(to: addresses, by: deadline)
     let address = socket.address
     trace("connected to \(address)")
+    observe?(.connected(address))
     let security: Security = request.isPlaintext ? .plaintext : .tlsRequired
     var dialogue = Dialogue(
       negotiation: Negotiation(goal: goal, security: security, extensions: extensions), server: request.endpoint.server,
@@ -41,6 +44,7 @@ struct Connector: Sendable {
     let plain = PlainTransport(socket: socket.descriptor)
     guard let secret = credentials.tls else {
       let verdict = try dialogue.finish(over: plain)
+      observe?(.judged(judge.explain(address: address, facts: nil)))
       let policy = try judge.accept(address: address, facts: nil)
       return Connection(
         verdict: verdict, channel: PlainChannel(plain.socket), facts: nil, address: address,
@@ -57,6 +61,15 @@ struct Connector: Sendable {
       throw NBDSecureError(.identity, "\(request.endpoint.server): the handshake proved nothing")
     }
     trace("TLS: \(facts.summary)")
+    observe?(.proved(facts))
+    if let peer = facts.peer,
+      let warning = Expiry.warning(
+        "\(request.endpoint.server): the server's certificate \(peer.subject)",
+        notAfter: peer.notAfter)
+    {
+      warn(warning)
+    }
+    observe?(.judged(judge.explain(address: address, facts: facts)))
     let policy = try judge.accept(address: address, facts: facts)
     let verdict = try dialogue.finish(over: tls)
     return Connection(
@@ -97,6 +110,16 @@ struct Connector: Sendable {
       .unavailable, "cannot connect to \(request.endpoint.server): \(why)",
       hint: "check that the NBD server runs there and that no firewall is in between")
   }
+}
+
+/// What was found on the way to a connection.
+enum ConnectionEvent: Sendable {
+  /// The transport is connected.
+  case connected(SocketAddress)
+  /// The handshake is done, and the server verified.
+  case proved(SessionFacts)
+  /// What policy says to it.
+  case judged(PolicyExplanation?)
 }
 
 /// What a connection is for, as far as policy has a say in it.

@@ -53,14 +53,10 @@ struct LoadedCredentials {
     }
   }
 
-  /// How long before its end a certificate is warned of, days.
-  static let expiryWarningDays = 30
-
   private static func warnOfEnd(_ file: CredentialFileFacts, _ warn: (String) -> Void) {
     for certificate in file.certificates {
-      let days = certificate.remainingDays()
-      guard days < expiryWarningDays else { continue }
-      warn("\(file.path): the certificate \(certificate.subject) ends in \(days) days")
+      let subject = "\(file.path): the certificate \(certificate.subject)"
+      if let warning = Expiry.warning(subject, notAfter: certificate.notAfter) { warn(warning) }
     }
   }
 

@@ -48,12 +48,20 @@ struct PolicyJudge {
     guard let question else {
       throw NBDSecureError(.forbidden, "policy was not asked before the connection")
     }
-    let proof = PolicyProof(
-      address: address.isTCP ? address.host : nil, session: facts.map(session(of:)))
-    switch policy.decide(question, proof: proof) {
+    switch policy.decide(question, proof: proof(address, facts)) {
     case .refused(let refusal): throw NBDSecureError(refusal)
     case .allowed(let parameters): return parameters
     }
+  }
+
+  /// What `accept` decides by; nil where policy was not asked before.
+  func explain(address: SocketAddress, facts: SessionFacts?) -> PolicyExplanation? {
+    question.map { policy.explain($0, proof: proof(address, facts)) }
+  }
+
+  private func proof(_ address: SocketAddress, _ facts: SessionFacts?) -> PolicyProof {
+    PolicyProof(
+      address: address.isTCP ? address.host : nil, session: facts.map(session(of:)))
   }
 
   private func requirements(from parameters: PolicyParameters) -> TLSRequirements {

@@ -14,9 +14,9 @@ extension ConnectionRequest {
     var scheme = Scheme.unspecified
     if let text = options.endpoint { scheme = try options.absorb(uri: text) }
     let endpoint = try options.resolvedEndpoint()
-    let source = try options.credentialSource(scheme: scheme, endpoint: endpoint)
+    let source = try options.credentialSource(scheme: scheme, server: endpoint.server)
     self.init(
-      endpoint: endpoint, credentials: source,
+      endpoint: endpoint, credentials: source.credentials, credentialOrigin: source.origin,
       tlsHostname: try options.tlsHostname.map { name throws(NBDSecureError) in
         try nonEmpty(name, option: "--tls-hostname")
       },
@@ -154,37 +154,45 @@ extension ConnectionOptions {
     return Endpoint(transport: .vsock(cid: cid, port: port), export: name)
   }
 
-  fileprivate func credentialSource(
-    scheme: Scheme, endpoint: Endpoint
-  ) throws(NBDSecureError) -> ConnectionRequest.CredentialSource {
+  /// Whether any option or URI names a server.
+  var namesServer: Bool { [endpoint, hostname, unix, vsock].contains { $0 != nil } }
+
+  /// Chooses the credentials.
+  ///
+  /// - Parameter server: for messages.
+  func credentialSource(
+    scheme: Scheme = .unspecified, server: String = "no server"
+  ) throws(NBDSecureError) -> (
+    credentials: ConnectionRequest.CredentialSource, origin: ConnectionRequest.CredentialOrigin
+  ) {
     if tlsCredentials != nil, pskFile != nil {
       throw usage("--tls-creds and --psk-file exclude each other")
     }
     if let pskFile {
       if kind == .x509 { throw usage("tls-type=x509 cannot be combined with --psk-file") }
       if tlsKeyPasswordFile != nil { throw usage("--tls-key-password-file goes with x509") }
-      return .psk(
-        file: absolutePath(try nonEmpty(pskFile, option: "--psk-file")), identity: pskIdentity)
+      let file = absolutePath(try nonEmpty(pskFile, option: "--psk-file"))
+      return (.psk(file: file, identity: pskIdentity), .named)
     }
     if let tlsCredentials {
       let directory = absolutePath(try nonEmpty(tlsCredentials, option: "--tls-creds"))
-      return try source(directory: directory)
+      return (try source(directory: directory), .named)
     }
     for directory in defaultCredentialDirectories() where fileExists(directory) {
-      return try source(directory: directory)
+      return (try source(directory: directory), .defaultDirectory)
     }
     if pskIdentity != nil || kind == .psk {
       throw NBDSecureError(
         .credentials, "a pre-shared key is asked for, but no key file is named",
         hint: "name it with --psk-file, or put keys.psk into a directory for --tls-creds")
     }
-    if allowPlaintext, scheme != .tls { return .none }
+    if allowPlaintext, scheme != .tls { return (.none, .nothingFound) }
     if scheme == .plain {
       throw NBDSecureError(
-        .forbidden, "\(endpoint.server): an nbd:// URI without credentials means plaintext",
+        .forbidden, "\(server): an nbd:// URI without credentials means plaintext",
         hint: "use nbds://, or give credentials with --tls-creds, or permit it: --allow-plaintext")
     }
-    return .systemTrust
+    return (.systemTrust, .nothingFound)
   }
 
   /// Tells an x509 directory from a PSK one.
