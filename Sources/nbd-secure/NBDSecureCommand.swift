@@ -15,8 +15,8 @@ struct NBDSecureCommand: ParsableCommand {
     version: Version.text,
     subcommands: [
       AttachCommand.self, DetachCommand.self, StatusCommand.self, ListCommand.self,
-      InfoCommand.self, ProxyCommand.self, CopyCommand.self, PolicyCommand.self,
-      UpCommand.self, DownCommand.self,
+      InfoCommand.self, CheckCommand.self, ProxyCommand.self, CopyCommand.self,
+      PolicyCommand.self, UpCommand.self, DownCommand.self,
       ImportNBDTabCommand.self, UdevPropertiesCommand.self,
     ],
     defaultSubcommand: AttachCommand.self)

@@ -64,7 +64,7 @@ package struct Attach {
     // Adopting a device is reconnecting it: its first server's key still counts.
     connector.use = ConnectionUse(request)
     connector.use.previousPeerKey = before?.identifier == identifier ? before?.tls?.pin : nil
-    let goal = Goal.attach(try exportName())
+    let goal = Goal.attach(try request.connection.endpoint.exportName())
     let connections = try openConnections(connector, goal: goal, count: request.connections)
     guard let export = connections[0].export else {
       throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
@@ -235,12 +235,6 @@ package struct Attach {
   }
 
   // MARK: One attachment for each endpoint and export
-
-  private func exportName() throws(NBDSecureError) -> ExportName {
-    do { return try ExportName(request.connection.endpoint.export) } catch {
-      throw usage("--export: \(error)")
-    }
-  }
 
   private func acquireLock() throws(NBDSecureError) -> LockFile? {
     let path = directory.lock(of: identifier)

@@ -36,7 +36,7 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
   public var tls: TLSReport?
   /// What is no error and needs somebody's care, one line each: a server's certificate that ends
   /// soon.
-  public var warnings: [String]
+  public var warnings: [String] = []
   /// The kernel's counters since the device exists.
   public var counters: Counters
 

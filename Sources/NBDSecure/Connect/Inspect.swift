@@ -56,25 +56,35 @@ public struct Inspection: Sendable {
 
   /// One export (NBD_OPT_INFO), and what the TLS session proved.
   public func info() throws(NBDSecureError) -> ExportReport {
-    let name: ExportName
-    do { name = try ExportName(connector.request.endpoint.export) } catch {
-      throw usage("--export: \(error)")
-    }
+    let name = try connector.request.endpoint.exportName()
     let connection = try connector.open(.info(name))
     connection.part()
     guard let export = connection.export else {
       throw NBDSecureError(.protocolViolation, "\(connector.request.endpoint): no export")
     }
-    return ExportReport(
-      server: connector.request.endpoint.server, address: "\(connection.address)",
-      export: export.name.string, canonicalName: export.canonicalName,
-      description: export.description, size: export.size,
+    return ExportReport(export, connection, connector.request.endpoint)
+  }
+}
+
+extension ExportReport {
+  init(_ export: Export, _ connection: Connection, _ endpoint: Endpoint) {
+    self.init(
+      server: endpoint.server, address: "\(connection.address)", export: export.name.string,
+      canonicalName: export.canonicalName, description: export.description, size: export.size,
       readOnly: export.flags.contains(.readOnly), flags: export.flags.names,
       blockSizes: export.blockSizes.map {
-        ExportReport.Blocks(
-          minimum: $0.minimum, preferred: $0.preferred, maximum: $0.maximum)
+        Blocks(minimum: $0.minimum, preferred: $0.preferred, maximum: $0.maximum)
       },
       tls: connection.facts.map(TLSReport.init))
+  }
+}
+
+extension Endpoint {
+  /// The export, in the protocol's form.
+  ///
+  /// - Throws: `NBDSecureError` with `.usage` for a name that is none.
+  func exportName() throws(NBDSecureError) -> ExportName {
+    do { return try ExportName(export) } catch { throw usage("--export: \(error)") }
   }
 }
 

@@ -37,29 +37,36 @@ public enum PolicyInquiry {
   /// - Throws: `NBDSecureError` with `.forbidden` for files that cannot be used, `.usage` for an
   ///   export's name that is none.
   public static func explain(_ request: AttachRequest) throws(NBDSecureError) -> PolicyReport {
+    try inquire(request).report
+  }
+
+  /// The same, with the reason why addresses are not known.
+  static func inquire(
+    _ request: AttachRequest
+  ) throws(NBDSecureError) -> (report: PolicyReport, addressFailure: NBDSecureError?) {
     let connection = request.connection
     let policy = try PolicySet(reading: connection.policyFiles)
-    let name: ExportName
-    do { name = try ExportName(connection.endpoint.export) } catch {
-      throw usage("--export: \(error)")
-    }
+    let name = try connection.endpoint.exportName()
     var unknown: [String] = []
     var credentials: LoadedCredentials?
     do throws(NBDSecureError) { credentials = try LoadedCredentials(connection) { _ in } } catch {
       unknown.append("credentials cannot be used: \(error.summary)")
     }
     var addresses: [SocketAddress] = []
+    var addressFailure: NBDSecureError?
     do throws(NBDSecureError) {
       addresses = try connection.addresses(by: .after(seconds: connection.connectTimeout))
     } catch {
       unknown.append("address not known: \(error.summary)")
+      addressFailure = error
     }
     let question = PolicyQuestion(
       connection, use: ConnectionUse(request),
       channel: credentials?.policyChannel ?? connection.presumedChannel,
       identity: credentials.map { $0.tls?.identity } ?? connection.presumedIdentity,
       addresses: addresses, goal: .attach(name))
-    return PolicyReport(explanation: policy.explain(question), unknown: unknown)
+    let report = PolicyReport(explanation: policy.explain(question), unknown: unknown)
+    return (report, addressFailure)
   }
 }
 

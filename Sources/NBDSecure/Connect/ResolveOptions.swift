@@ -155,7 +155,7 @@ extension ConnectionOptions {
   }
 
   /// Whether any option or URI names a server.
-  var namesServer: Bool { [endpoint, hostname, unix, vsock].contains { $0 != nil } }
+  public var namesServer: Bool { [endpoint, hostname, unix, vsock].contains { $0 != nil } }
 
   /// Chooses the credentials.
   ///
