@@ -14,7 +14,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
 RELEASE       := .build/release/nbd-secure
 
-.PHONY: all demo test test-full fuzz test-sanitized bench deb install install-files clean format
+.PHONY: all demo test soak test-full fuzz test-sanitized bench deb install install-files clean format
 .PHONY: lint
 
 all:
@@ -28,6 +28,12 @@ demo:
 
 test:
 	scripts/test
+
+# The long form of the resilience tests, SOAK times the rounds of `make test`, with their figures.
+SOAK ?= 25
+soak:
+	scripts/install-deps
+	NBD_SECURE_SOAK=$(SOAK) $(SWIFT) test --filter ResilienceTests
 
 # Against its peers, under one load: ten to fifteen minutes. See docs/PERFORMANCE.md.
 bench: all
