@@ -6,7 +6,7 @@ extension TLSReport {
   init(_ facts: SessionFacts) {
     version = "TLS \(facts.version.rawValue)"
     cipher = facts.cipher.rawValue
-    keyExchange = facts.keyExchange
+    keyExchange = facts.exchange
     group = facts.group.isEmpty ? nil : facts.group
     authentication = facts.pskIdentity != nil ? "psk" : "x509"
     verifiedName = facts.verifiedName

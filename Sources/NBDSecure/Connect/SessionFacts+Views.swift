@@ -19,10 +19,18 @@ extension SessionFacts {
   /// The name that was verified; nil for a pre-shared key.
   var verifiedName: String? { peer == nil ? nil : identity.text }
 
+  /// The key exchange. TLS 1.3 has none that depends on the kind of certificate; GnuTLS names one
+  /// all the same.
+  var exchange: String {
+    guard version == .v13, pskIdentity == nil else { return keyExchange }
+    return keyExchange.hasPrefix("ECDHE")
+      ? "ECDHE" : keyExchange.hasPrefix("DHE") ? "DHE" : keyExchange
+  }
+
   /// One line for traces.
   var summary: String {
     let proof = pskIdentity.map { "pre-shared key \($0)" } ?? "\(verifiedName ?? "?") verified"
-    return "TLS \(version.rawValue), \(cipher.rawValue), \(keyExchange), \(proof)"
+    return "TLS \(version.rawValue), \(cipher.rawValue), \(exchange), \(proof)"
   }
 }
 
