@@ -24,18 +24,23 @@ final class Guest {
   private let trace: @Sendable (String) -> Void
   private var input: [UInt8] = []
   private var output: ArraySlice<UInt8> = []
-  private var handshakeEnd = Deadline.after(seconds: ProxyLimits.handshakeTimeout)
+  /// Seconds for the handshake.
+  private let patience: Double
+  private var handshakeEnd: Deadline
   private(set) var progress = Progress.reading
   /// When it began to wait for a seat.
   private(set) var waitingSince: UInt64?
 
   init(
     _ socket: consuming Descriptor, number: Int, negotiation: ServerNegotiation,
+    patience: Double = ProxyLimits.handshakeTimeout,
     trace: @escaping @Sendable (String) -> Void
   ) {
     self.socket = socket.release()
     self.number = number
     self.negotiation = negotiation
+    self.patience = patience
+    handshakeEnd = .after(seconds: patience)
     self.trace = trace
   }
 
@@ -119,7 +124,7 @@ final class Guest {
   /// Refuses it with a reason for its user; it may ask again.
   func refuse(_ reason: String) {
     // It had no hand in the time that it waited.
-    handshakeEnd = .after(seconds: ProxyLimits.handshakeTimeout)
+    handshakeEnd = .after(seconds: patience)
     negotiation.refuse(reason)
     advance()
   }

@@ -27,7 +27,7 @@ final class Newcomer {
   private let export: Export
   private let clock: RelayClock
   /// Whether writes are kept for a repetition at all.
-  private let keepsWrites: Bool
+  let keepsWrites: Bool
   private let dialer: Dialer
   private var phase = Phase.idle
   /// How often the link had been lost when the connection was wanted.
@@ -56,7 +56,9 @@ final class Newcomer {
   }
 
   /// Does what is due; the outcome, once there is one.
-  func step(_ link: ServerLink) -> Outcome? {
+  ///
+  /// - Parameter witnesses: old connections, one of which has to answer.
+  func step(_ link: ServerLink, witnesses: [Lane]) -> Outcome? {
     let isCurrent = link.state == .connected && link.losses == losses
     if let outcome = dialer.takeOutcome() {
       phase = .idle
@@ -72,7 +74,7 @@ final class Newcomer {
         }
         guard keepsWrites else { return .joined(connection) }
         phase = .proving(connection, clock.tick())
-        for lane in link.lanes { lane.relay.requestFlush() }
+        for lane in witnesses { lane.relay.requestFlush() }
       }
     }
     guard case .proving(let connection, let since) = phase else { return nil }

@@ -6,18 +6,39 @@ extension ProxyServer {
   /// Lets in those who wait, in the order in which they came, as far as there are seats.
   func admitGuests() {
     for guest in guests where guest.waitingSince != nil {
-      if link.state == .connected, let seat = vacantSeat() {
-        give(seat, to: guest)
-        continue
+      if link.state == .connected {
+        let vacant = vacantSeats
+        if let seat = vacant.last, vacant.count > standby {
+          give(seat, to: guest)
+          continue
+        }
       }
       let obstacle = obstacle()
       if guest.hasWaited(for: obstacle.patience) { guest.refuse(obstacle.reason) }
     }
   }
 
-  /// A seat with a connection that no client has.
-  private func vacantSeat() -> ProxySeat? {
-    seats.first { seat in !seat.isTaken && link.lanes.contains { $0 === seat.lane } }
+  /// Seats with a connection that no client has.
+  private var vacantSeats: [ProxySeat] {
+    seats.filter { seat in !seat.isTaken && link.lanes.contains { $0 === seat.lane } }
+  }
+
+  /// How many connections are never given to a client: one, where there may be several. It speaks
+  /// for the server when a newcomer is to be proven, which a connection whose client does not read
+  /// its replies cannot.
+  private var standby: Int { offer.seats > 1 && newcomer.keepsWrites ? 1 : 0 }
+
+  /// Who can prove a newcomer.
+  var witnesses: [Lane] {
+    let vacant = vacantSeats.map(\.lane)
+    return vacant.isEmpty ? link.lanes : vacant
+  }
+
+  /// No newcomer came: the first who waits gets the connection that stands by, or is refused.
+  func disappointGuest(_ why: String) {
+    guard let guest = guests.first(where: { $0.waitingSince != nil }) else { return }
+    guard link.state == .connected, let seat = vacantSeats.last else { return guest.refuse(why) }
+    give(seat, to: guest)
   }
 
   private func give(_ seat: ProxySeat, to guest: Guest) {
@@ -81,8 +102,8 @@ extension ProxyServer {
     let isQuiet = seat.isQuiet
     seat.vacate()
     if isQuiet {
-      // One connection without a client is enough.
-      if vacantSeats.contains(where: { $0 !== seat }) { return retire(seat) { seat.part() } }
+      // One connection for the next client is enough.
+      if vacantSeats.count > standby + 1 { return retire(seat) { seat.part() } }
       seat.lane.run()
     } else if link.lanes.count > 1 {
       // The others show when the server is lost; nothing needs to be repeated over a new one.
@@ -90,10 +111,6 @@ extension ProxyServer {
     } else {
       link.lose("a client left in the middle of a request", plainDied: false)
     }
-  }
-
-  private var vacantSeats: [ProxySeat] {
-    seats.filter { seat in !seat.isTaken && link.lanes.contains { $0 === seat.lane } }
   }
 
   /// Takes the connection from a parked seat.
@@ -104,9 +121,10 @@ extension ProxyServer {
     link.resting.append(seat.lane)
   }
 
-  /// Before everything is connected anew: seats without clients need no connection, but one stays.
+  /// Before everything is connected anew: seats without clients need no connection, but one.
   private func restVacantSeats() {
-    for seat in vacantSeats where link.state == .connected && link.lanes.count > 1 {
+    guard link.state == .connected else { return }
+    for seat in vacantSeats.dropFirst() {
       seat.lane.park()
       retire(seat) { seat.lane.relay.channel?.cut() }
     }

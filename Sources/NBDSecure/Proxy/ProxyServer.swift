@@ -164,11 +164,11 @@ final class ProxyServer {
 
   /// A seat with a connection of its own for one more client.
   private func receiveNewcomer() {
-    switch newcomer.step(link) {
+    switch newcomer.step(link, witnesses: witnesses) {
     case nil: break
     case .refused(let why):
       log.write(.warning, "\(request.path): no connection for one more client: \(why)")
-      guests.first { $0.waitingSince != nil }?.refuse(why)
+      disappointGuest(why)
     case .joined(let connection):
       do {
         let seat = try freeSeat()
@@ -179,7 +179,7 @@ final class ProxyServer {
       } catch {
         connection.channel.cut()
         log.write(.warning, "\(request.path): no memory for one more client: \(error)")
-        guests.first { $0.waitingSince != nil }?.refuse("no memory: \(error)")
+        disappointGuest("no memory: \(error)")
       }
     }
   }
