@@ -18,6 +18,7 @@ import Testing
     Scenario("block-size"),
     Scenario("again"),
     Scenario("ready"),
+    Scenario("proxy"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 

@@ -181,14 +181,18 @@ final class RelayRig {
   var model: [UInt8]
   let parked = DispatchSemaphore(value: 0)
 
-  init(size: Int = 1 << 20, flushWindow: Int = 1 << 20, ioTimeout: Double = 20) throws {
+  init(
+    size: Int = 1 << 20, flushWindow: Int = 1 << 20, ioTimeout: Double = 20,
+    keepsConnection: Bool = false
+  ) throws {
     server = ModelServer(size: size)
     model = [UInt8](repeating: 0, count: size)
-    let settings = Relay.Settings(
+    var settings = Relay.Settings(
       exportSize: UInt64(size),
       flags: [.hasFlags, .sendFlush, .sendFUA, .sendTrim, .sendWriteZeroes],
       maximumRequest: Relay.Limits.maximumRequest, ioTimeout: UInt64(ioTimeout * 1e9),
       flushWindow: flushWindow)
+    settings.keepsConnection = keepsConnection
     relay = try Relay(settings: settings, clock: clock)
     let parked = parked
     lane = try Lane(relay: relay, number: 0) { parked.signal() }

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// Full reads and writes through the transmission phase, with other people's clients.
+@Suite(.serialized) struct ProxyDataTests {
+  @Test(arguments: serverMatrix()) func everyByteGoesBothWays(_ wanted: ServerConfiguration) throws
+  {
+    let server = try Server(wanted)
+    let proxy = try ProxyProcess(server.endpoint)
+    let data = try randomData(wanted.size)
+    let source = proxy.file("source")
+    try data.write(to: URL(fileURLWithPath: source))
+    // nbd-server offers FLUSH only where its configuration says so.
+    let flush = wanted.program == .nbdServer ? [] : ["--flush"]
+    let written = try run("nbdcopy", flush + [source, proxy.uri])
+    #expect(written.status == 0, "\(written)\n\(proxy.log)")
+    #expect(try contents(of: server.disk) == data)
+    let target = proxy.file("target")
+    let read = try run("nbdcopy", [proxy.uri, target])
+    #expect(read.status == 0, "\(read)\n\(proxy.log)")
+    #expect(try contents(of: target) == data)
+  }
+
+  @Test(arguments: ServerProgram.allCases)
+  func namedClientsWork(_ program: ServerProgram) throws {
+    let server = try Server(
+      ServerConfiguration(
+        program, tls: .required(program.authentications[0], nil), export: "disk-1"))
+    let proxy = try ProxyProcess(server.endpoint)
+    let io = try run(
+      "qemu-io",
+      [
+        "-f", "raw", proxy.uri, "-c", "write -P 7 1M 3M", "-c", "write -z 2M 1M", "-c", "flush",
+        "-c", "read -P 7 1M 1M", "-c", "read -P 0 2M 1M", "-c", "read -P 7 3M 1M",
+      ])
+    #expect(io.status == 0 && !io.stdout.contains("fail"), "\(io)\n\(proxy.log)")
+
+    let info = try run("nbdinfo", ["--json", proxy.uri])
+    #expect(info.status == 0, "\(info)")
+    #expect(info.stdout.contains("\"export-size\": \(server.configuration.size)"))
+    let list = try run("nbdinfo", ["--list", "nbd+unix:///?socket=\(proxy.socket)"])
+    #expect(list.stdout.contains("export=\"disk-1\""), "\(list)")
+
+    let names = try run("nbd-client", ["-l", "-unix", proxy.socket])
+    #expect(names.status == 0 && names.stdout.contains("disk-1"), "\(names)")
+
+    let fio = try run(
+      "fio",
+      [
+        "--name=mixed", "--ioengine=nbd", "--uri=\(proxy.uri)", "--rw=randrw", "--bsrange=512-64k",
+        "--iodepth=16", "--size=8M", "--verify=crc32c", "--minimal",
+        "--aux-path=\(proxy.file(""))",
+      ], directory: proxy.file(""), timeout: 60)
+    #expect(fio.status == 0, "\(fio)\n\(proxy.log)")
+  }
+
+  /// Several clients, each with its part of the disk, at once.
+  @Test func clientsShareAServerThatAllowsIt() throws {
+    let server = try Server(ServerConfiguration(.nbdkit))
+    let proxy = try ProxyProcess(server.endpoint)
+    let clients = try (0..<8).map { _ in try RawClient(proxy.socket) }
+    for (number, client) in clients.enumerated() {
+      #expect(
+        try client.write(number << 20, [UInt8](repeating: UInt8(number + 1), count: 1 << 20)) == 0)
+    }
+    // A flush of one is a flush of all, and all see what all wrote.
+    #expect(try clients[0].call(.flush).error == 0)
+    for (number, client) in clients.enumerated() {
+      let place = (number + 3) % 8
+      let seen = try client.call(.read, offset: place << 20, length: 1 << 20)
+      #expect(seen.error == 0)
+      #expect(seen.data.allSatisfy { $0 == UInt8(place + 1) })
+    }
+  }
+
+  @Test func secondClientOfAnExclusiveServerIsRefusedWithTheReason() throws {
+    let server = try RestartableServer(
+      filters: ["multi-conn"], parameters: ["multi-conn-mode=disable"])
+    let proxy = try ProxyProcess(server.endpoint)
+    let first = try RawClient(proxy.socket)
+    #expect(try first.write(0, [1, 2, 3, 4]) == 0)
+    let second = try run("qemu-io", ["-f", "raw", "-r", proxy.uri, "-c", "read 0 512"])
+    #expect(second.status != 0)
+    #expect(second.stderr.contains("does not allow several connections"), "\(second)")
+    // Asking is allowed.
+    #expect(try run("nbdinfo", ["--list", proxy.uri]).status == 0)
+    try first.disconnect()
+    let third = try RawClient(proxy.socket)
+    #expect(try third.call(.read, offset: 0, length: 4).data == [1, 2, 3, 4])
+  }
+
+  @Test func requestsOverTheMaximumAreRefused() throws {
+    let server = try Server(ServerConfiguration(.nbdkit, size: 32 << 20))
+    let proxy = try ProxyProcess(server.endpoint)
+    let client = try RawClient(proxy.socket)
+    let maximum = 8 << 20
+    #expect(try client.call(.read, offset: 0, length: maximum + 1).error == 22)
+    let tooLong = [UInt8](repeating: 9, count: maximum + 512)
+    #expect(try client.write(0, tooLong) == 22)
+    #expect(try client.call(.read, offset: 512, length: maximum).error == 0)
+    #expect(try client.call(.read, offset: 0, length: 512).data.allSatisfy { $0 == 0 })
+  }
+}
+
+/// What goes wrong around a proxy is a pause, or an error, and never a lie.
+@Suite(.serialized) struct ProxyTroubleTests {
+  @Test func restartUnderLoadIsAPause() throws {
+    let server = try RestartableServer(size: 32 << 20)
+    let proxy = try ProxyProcess(server.endpoint)
+    let load = try ChildProcess(
+      "fio",
+      [
+        "--name=load", "--ioengine=nbd", "--uri=\(proxy.uri)", "--rw=randwrite", "--bs=16k",
+        "--iodepth=16", "--size=32M", "--io_size=512M", "--verify=crc32c", "--do_verify=1",
+        "--aux-path=\(proxy.file(""))",
+      ], directory: proxy.file(""), log: proxy.file("fio.log"))
+    for _ in 0..<2 {
+      Thread.sleep(forTimeInterval: 0.4)
+      server.kill()
+      Thread.sleep(forTimeInterval: 0.3)
+      try server.start()
+    }
+    #expect(load.wait(timeout: 60) == .exited(0), "\(load.log)\n\(proxy.log)")
+    #expect(proxy.log.contains("reconnected to localhost"), "\(proxy.log)")
+  }
+
+  /// A server with a cache of its own dies with it; a client that came later flushes, and what
+  /// the one before had written is there. With and without several connections.
+  @Test(arguments: ["emulate", "disable"])
+  func flushSpeaksForClientsThatLeft(_ mode: String) throws {
+    let server = try RestartableServer(
+      filters: ["multi-conn", "cache"], parameters: ["multi-conn-mode=\(mode)"])
+    let proxy = try ProxyProcess(server.endpoint)
+    let data = try randomData(1 << 20)
+    do {
+      let first = try RawClient(proxy.socket)
+      #expect(try first.write(0, [UInt8](data)) == 0)
+      try first.disconnect()
+    }
+    // Another one leaves in the middle of a request.
+    do {
+      let rude = try RawClient(proxy.socket)
+      #expect(try rude.write(1 << 20, [UInt8](data)) == 0)
+      try rude.send(RawClient.header(.write, offset: 4 << 20, length: 1 << 20, cookie: 9))
+      try rude.send([UInt8](repeating: 1, count: 1000))
+    }
+    server.kill()
+    #expect(try contents(of: server.disk).prefix(data.count) != data)
+    try server.start()
+    let last = try RawClient(proxy.socket)
+    #expect(try last.call(.flush).error == 0)
+    let found = try contents(of: server.disk)
+    #expect(found.prefix(data.count) == data, "\(proxy.log)")
+    #expect(found.dropFirst(data.count).prefix(data.count) == data, "\(proxy.log)")
+  }
+
+  @Test func clientsThatDieDisturbNobody() throws {
+    let server = try RestartableServer()
+    let proxy = try ProxyProcess(server.endpoint)
+    let steady = try RawClient(proxy.socket)
+    for round in 0..<20 {
+      let rude = try RawClient(proxy.socket)
+      for cookie in 0..<8 {
+        try rude.send(
+          RawClient.header(.read, offset: 0, length: 1 << 20, cookie: UInt64(cookie)))
+      }
+      try rude.send(RawClient.header(.write, offset: 8 << 20, length: 1 << 20, cookie: 9))
+      try rude.send([UInt8](repeating: 1, count: round * 1000))
+      #expect(try steady.write(round * 4096, [UInt8](repeating: UInt8(round), count: 4096)) == 0)
+    }
+    for round in 0..<20 {
+      let seen = try steady.call(.read, offset: round * 4096, length: 4096)
+      #expect(seen.data.allSatisfy { $0 == UInt8(round) })
+    }
+    #expect(!proxy.log.contains("lost"), "\(proxy.log)")
+  }
+
+  @Test func slowClientsAndServersCostBoundedMemory() throws {
+    let server = try RestartableServer(
+      size: 64 << 20, filters: ["rate"], parameters: ["rate=8M"])
+    let proxy = try ProxyProcess(server.endpoint)
+    // Reads whose answers nobody takes, and writes that the server does not take.
+    let reader = try RawClient(proxy.socket)
+    for number in 0..<400 {
+      try reader.send(
+        RawClient.header(
+          .read, offset: (number % 60) << 20, length: 1 << 20, cookie: UInt64(number)))
+    }
+    let writer = try RawClient(proxy.socket)
+    let payload = [UInt8](repeating: 5, count: 1 << 20)
+    var queued = 0
+    var request: [UInt8] = []
+    var number = 0
+    let end = Date(timeIntervalSinceNow: 3)
+    while Date() < end {
+      if request.isEmpty {
+        number += 1
+        request =
+          RawClient.header(
+            .write, offset: (number % 60) << 20, length: payload.count, cookie: UInt64(number))
+          + payload
+      }
+      let sent = writer.sendWhatFits(request)
+      queued += sent
+      request.removeFirst(sent)
+      if sent == 0 { Thread.sleep(forTimeInterval: 0.02) }
+    }
+    #expect(queued < 64 << 20, "\(queued)")
+    // Two rings of 32 MiB, and what the program is.
+    #expect(proxy.peakMemory < 120, "\(proxy.peakMemory) MiB")
+  }
+
+  @Test func withoutReconnectionItEndsWhenTheServerDoes() throws {
+    let server = try RestartableServer()
+    let proxy = try ProxyProcess(try server.endpoint + ["--reconnect-timeout", "0"])
+    var client: RawClient? = try RawClient(proxy.socket)
+    server.kill()
+    #expect(try client?.call(.read, offset: 0, length: 512).error == 5)
+    client = nil
+    #expect(proxy.process.wait(timeout: 5) == .exited(74), "\(proxy.log)")
+    #expect(access(proxy.socket, F_OK) != 0)
+  }
+}
