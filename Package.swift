@@ -25,7 +25,8 @@ let package = Package(
   ],
   targets: [
     .target(name: "NBDProtocol", swiftSettings: strict),
-    .systemLibrary(name: "CGnuTLSLibrary", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+    .systemLibrary(
+      name: "CGnuTLSLibrary", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
     .target(name: "CGnuTLS", dependencies: ["CGnuTLSLibrary"]),
     .target(name: "CLinux"),
     .target(
@@ -40,7 +41,9 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "NBDKernel",
-      dependencies: ["CLinux", "LinuxIO", .product(name: "SystemPackage", package: "swift-system")],
+      dependencies: [
+        "CLinux", "LinuxIO", .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: strict),
     .target(
       name: "NBDSecure",
@@ -63,8 +66,11 @@ let package = Package(
       swiftSettings: testing + [.enableUpcomingFeature("InternalImportsByDefault")]),
     .testTarget(name: "NBDProtocolTests", dependencies: ["NBDProtocol"], swiftSettings: testing),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: testing),
-    .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),
-    .testTarget(name: "NBDSecureTests", dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "TestSupport"], swiftSettings: testing),
+    .testTarget(
+      name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),
+    .testTarget(
+      name: "NBDSecureTests", dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "TestSupport"],
+      swiftSettings: testing),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),

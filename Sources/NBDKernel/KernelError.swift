@@ -52,5 +52,6 @@ extension KernelError {
   static let rootHint = "run it as root"
 
   /// The driver is missing altogether.
-  package static let noDriver = KernelError(.noDriver, "this kernel has no nbd driver", hint: loadHint)
+  package static let noDriver = KernelError(
+    .noDriver, "this kernel has no nbd driver", hint: loadHint)
 }

@@ -38,7 +38,8 @@ struct Connector: Sendable {
     observe?(.connected(address))
     let security: Security = request.isPlaintext ? .plaintext : .tlsRequired
     var dialogue = Dialogue(
-      negotiation: Negotiation(goal: goal, security: security, extensions: extensions), server: request.endpoint.server,
+      negotiation: Negotiation(goal: goal, security: security, extensions: extensions),
+      server: request.endpoint.server,
       deadline: deadline, trace: trace)
 
     let plain = PlainTransport(socket: socket.descriptor)
