@@ -114,7 +114,7 @@ public struct Copy: Sendable {
         "\(file.name): has \(length) bytes, and the export \(export.size)",
         hint: "--allow-shorter copies it to the export's beginning and leaves the rest as it is")
     }
-    let block = UInt64((export.blockSizes ?? .assumed).minimum)
+    let block = export.lastBlock
     return min(export.size, (length + block - 1) / block * block)
   }
 
@@ -186,4 +186,10 @@ public struct Copy: Sendable {
     }
     return done
   }
+}
+
+extension Export {
+  /// What the end of a shorter source is filled up to, bytes: no more of the export is overwritten
+  /// than the server's minimum block size forces us to. Servers that name none take any length.
+  var lastBlock: UInt64 { UInt64(blockSizes?.minimum ?? 1) }
 }

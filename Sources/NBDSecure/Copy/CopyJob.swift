@@ -53,7 +53,7 @@ final class CopyJob {
       direction: request.direction, server: request.connection.endpoint.server,
       slots: request.requests, piece: Int(piece), writesZeroes: writesZeroes,
       ioTimeout: UInt64(request.ioTimeout * 1e9), allowShorter: request.allowShorter,
-      block: UInt64(sizes.minimum))
+      block: export.lastBlock)
     let map: CopyPlan.Map =
       switch request.direction {
       case .download where connections[0].agreement.contexts.isEmpty: .none
