@@ -86,7 +86,8 @@ private func nbdkitArguments(_ wanted: ServerConfiguration, disk: String, pki: P
   }
   if wanted.readOnly { arguments += ["-r"] }
   arguments += ["--filter=exportname"] + wanted.arguments
-  arguments += ["file", disk, "exportname=\(wanted.export)", "exportname-strict=true"]
+  arguments += wanted.plugin ?? ["file", disk]
+  arguments += ["exportname=\(wanted.export)", "exportname-strict=true"] + wanted.parameters
   arguments += ["exportname-list=explicit"]
   if let text = wanted.exportDescription { arguments += ["exportdesc=fixed:\(text)"] }
   return arguments

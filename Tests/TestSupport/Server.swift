@@ -70,6 +70,10 @@ package struct ServerConfiguration: Sendable, Hashable, CustomStringConvertible 
   package var readOnly: Bool
   /// Further arguments of the program, before the plugin or file.
   package var arguments: [String]
+  /// nbdkit: the plugin with its parameters, where it is not the one that serves the disk.
+  package var plugin: [String]?
+  /// nbdkit: parameters of filters.
+  package var parameters: [String] = []
 
   /// A server of 16 MiB unless told otherwise.
   package init(

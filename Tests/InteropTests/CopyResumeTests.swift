@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// Copies that are interrupted, and gone on with.
+@Suite(.serialized) struct CopyResumeTests {
+  /// Slow enough to be interrupted, fast enough to wait for.
+  private static let slow = ServerConfiguration(
+    .nbdkit, size: 64 << 20, arguments: ["--filter=rate"], parameters: ["rate=80M"])
+
+  /// Fills a file, in place, with data that has no holes.
+  private func fill(_ path: String) throws {
+    try CopyImage.bytes(64 << 20, seed: 5).write(to: URL(fileURLWithPath: path))
+  }
+
+  /// Starts a copy, and kills it when some of it is recorded as done.
+  private func interrupt(_ arguments: [String], _ image: CopyImage, sideFile: String) throws {
+    let copy = try ChildProcess(nbdSecurePath, ["copy"] + arguments, log: image.file("log"))
+    let recorded = eventually(within: 20) {
+      let text = (try? String(contentsOfFile: sideFile, encoding: .utf8)) ?? ""
+      return text.contains("[[")
+    }
+    #expect(recorded, "\(copy.log)")
+    copy.signal(SIGKILL)
+    #expect(copy.wait(timeout: 5) == .signalled(SIGKILL), "\(copy.log)")
+  }
+
+  @Test func downloadGoesOn() throws {
+    let image = try CopyImage()
+    let server = try Server(Self.slow)
+    try fill(server.disk)
+    let out = image.file("back.img")
+    try interrupt(["--to", out] + server.endpoint, image, sideFile: out + ".nbd-secure-resume")
+    #expect(access(out, F_OK) != 0)
+    #expect(access(out + ".nbd-secure-partial", F_OK) == 0)
+    let seen = try nbdSecure(["copy", "-v", "--resume", "--to", out] + server.endpoint)
+    #expect(seen.status == 0, "\(seen)")
+    #expect(!seen.stderr.contains("from the beginning"), "\(seen)")
+    #expect(try difference(out, server.disk) == "")
+    #expect(image.names.filter { $0.contains("nbd-secure") } == [])
+  }
+
+  @Test func uploadGoesOn() throws {
+    let image = try CopyImage()
+    let source = image.file("full.img")
+    try fill(source)
+    let server = try Server(Self.slow)
+    let sideFile = source + ".nbd-secure-resume"
+    try interrupt(["--from", source] + server.endpoint, image, sideFile: sideFile)
+    let seen = try nbdSecure(
+      ["copy", "--resume", "--verify", "--from", source] + server.endpoint)
+    #expect(seen.status == 0, "\(seen)")
+    #expect(!seen.stderr.contains("from the beginning"), "\(seen)")
+    #expect(try difference(source, server.disk) == "")
+    #expect(access(sideFile, F_OK) != 0)
+  }
+
+  @Test func notWhereSomethingChanged() throws {
+    let image = try CopyImage()
+    let server = try Server(Self.slow)
+    let out = image.file("back.img")
+    try image.directory.write("back.img.nbd-secure-partial", "x")
+    let record = { (server: String, size: Int, flags: Int, done: String) in
+      "{\"version\":1,\"direction\":\"download\",\"endpoint\":\"\(server)\","
+        + "\"exportSize\":\(size),\"exportFlags\":\(flags),\"done\":\(done)}"
+    }
+    let export = server.configuration.export
+    let name =
+      "localhost:\(server.port) (at 127.0.0.1)"
+      + (export.isEmpty ? "" : ", export \\\"\(export)\\\"")
+    for (text, said) in [
+      (record("elsewhere:10809", 64 << 20, 0, "[]"), "elsewhere"),
+      (record(name, 63 << 20, 0, "[]"), "size"), (record(name, 64 << 20, 1, "[]"), "flags"),
+      ("{}", "not the record"), ("", "not the record"),
+    ] {
+      try image.directory.write("back.img.nbd-secure-resume", text)
+      let seen = try nbdSecure(["copy", "--resume", "--to", out] + server.endpoint)
+      #expect(seen.deviations(status: 64, saying: [said], hinting: "--resume") == [])
+    }
+    let fresh = try nbdSecure(["copy", "--to", out] + server.endpoint)
+    #expect(fresh.status == 0, "\(fresh)")
+    #expect(try difference(out, server.disk) == "")
+    let again = try nbdSecure(["copy", "--resume", "--force", "--to", out] + server.endpoint)
+    #expect(again.status == 0 && again.stderr.contains("from the beginning"), "\(again)")
+  }
+
+  @Test func lostServers() throws {
+    let image = try CopyImage()
+    let server = try Server(Self.slow)
+    try fill(server.disk)
+    let out = image.file("back.img")
+    let copy = try ChildProcess(
+      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
+    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 4 << 20 })
+    server.process.signal(SIGKILL)
+    #expect(copy.wait(timeout: 10) == .exited(74), "\(copy.log)")
+    #expect(copy.log.contains("connection lost"), "\(copy.log)")
+    #expect(copy.log.contains("hint: --resume"), "\(copy.log)")
+    #expect(access(out, F_OK) != 0)
+    let record = try String(contentsOfFile: out + ".nbd-secure-resume", encoding: .utf8)
+    #expect(record.contains("[["), "\(record)")
+  }
+
+  @Test func silentServers() throws {
+    let image = try CopyImage()
+    let server = try Server(
+      ServerConfiguration(
+        .nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=20"]))
+    try CopyImage.bytes(4096, seed: 9).write(to: URL(fileURLWithPath: server.disk))
+    #expect(truncate(server.disk, 16 << 20) == 0)
+    let seen = try nbdSecure(
+      ["copy", "--io-timeout", "1", "--to", image.file("back.img")] + server.endpoint)
+    #expect(seen.deviations(status: 74, saying: ["no reply within 1 s"], hinting: "--resume") == [])
+  }
+
+  @Test func oneAtATime() throws {
+    let image = try CopyImage()
+    let server = try Server(Self.slow)
+    try fill(server.disk)
+    let out = image.file("back.img")
+    let first = try ChildProcess(
+      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
+    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 0 })
+    let second = try nbdSecure(["copy", "--to", out] + server.endpoint)
+    #expect(second.deviations(status: 1, saying: ["another copy"]) == [])
+    #expect(first.wait(timeout: 20) == .exited(0), "\(first.log)")
+    #expect(try difference(out, server.disk) == "")
+  }
+}
