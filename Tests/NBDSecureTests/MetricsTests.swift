@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import TestSupport
 import Testing
 
 @testable import NBDSecure
@@ -115,6 +116,9 @@ struct Exposition {
     second.tls = TLSReport(
       version: "TLS 1.3", cipher: "AES-256-GCM", keyExchange: "ECDHE", authentication: "x509",
       notAfter: 1_800_000_000)
+    var counts = [UInt64](repeating: 0, count: 17)
+    (counts[0], counts[11], counts[16]) = (1, 2, 1)
+    second.latency = LatencyHistogram(counts: counts, sum: 21.5)
     let metrics = try Exposition(Metrics.exposition(of: [status("/dev/nbd0"), second]))
     #expect(metrics.types.count > 10)
     #expect(value(metrics, "read_bytes_total", ["device": "nbd0"]) == 4_503_599_627_370_496)
@@ -128,7 +132,39 @@ struct Exposition {
     #expect(
       value(metrics, "server_certificate_not_after_timestamp_seconds", ["name": "data"])
         == 1_800_000_000)
+    #expect(value(metrics, "request_duration_seconds_bucket", ["le": "0.0001"]) == 1)
+    #expect(value(metrics, "request_duration_seconds_bucket", ["le": "0.5"]) == 3)
+    #expect(value(metrics, "request_duration_seconds_bucket", ["le": "+Inf"]) == 4)
+    #expect(value(metrics, "request_duration_seconds_count", [:]) == 4)
+    #expect(value(metrics, "request_duration_seconds_sum", [:]) == 21.5)
     #expect(value(metrics, "info", ["server": "s\\\"\\n\\\\ evil{}", "device": "nbd0"]) == 1)
+  }
+
+  @Test func bucketsAreThoseOfTheBounds() {
+    for (place, bound) in LatencyHistogram.bounds.enumerated() {
+      let nanoseconds = UInt64((bound * 1e9).rounded())
+      #expect(LatencyHistogram.bucket(of: nanoseconds) == place)
+      #expect(LatencyHistogram.bucket(of: nanoseconds + 1) == place + 1)
+    }
+    #expect(LatencyHistogram.bucket(of: 0) == 0)
+    #expect(LatencyHistogram.bucket(of: .max) == LatencyHistogram.bounds.count)
+  }
+
+  @Test func lanesAreCountedTogether() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.file("x.latency")
+    let lanes = try LatencyCounters.make(path: path, lanes: 3)
+    lanes[0].record(nanoseconds: 1000)
+    lanes[2].record(nanoseconds: 1000)
+    lanes[2].record(nanoseconds: 3_000_000_000)
+    let histogram = try #require(LatencyCounters.read(path: path))
+    #expect(histogram.counts.count == LatencyHistogram.bounds.count + 1)
+    #expect(histogram.counts[0] == 2)
+    #expect(histogram.counts[14] == 1)
+    #expect(abs(histogram.sum - 3.000002) < 1e-9)
+    #expect(LatencyCounters.read(path: directory.file("absent")) == nil)
+    try directory.write("short", "abc")
+    #expect(LatencyCounters.read(path: directory.file("short")) == nil)
   }
 
   @Test(arguments: AttachmentState.Link.allCases) func everyStateHasASample(

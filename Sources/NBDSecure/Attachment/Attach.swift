@@ -224,9 +224,13 @@ package struct Attach {
         flushWindow: request.flushWindow << 20)
       var lanes: [Lane] = []
       var kernelEnds: [Int32] = []
+      // Metrics are no reason not to attach.
+      let latency = try? LatencyCounters.make(
+        path: directory.latency(of: identifier), lanes: parts.connections.count)
       for (number, connection) in parts.connections.enumerated() {
         let relay = try Relay(settings: settings, clock: clock)
         relay.channel = connection.channel
+        relay.latency = latency?[number]
         kernelEnds.append(try relay.makePlainSide())
         lanes.append(try Lane(relay: relay, number: number) { events.signal.signal() })
       }

@@ -135,6 +135,9 @@ struct StateDirectory: Sendable {
   /// The lock that the living supervisor of an attachment holds.
   func lock(of identifier: String) -> String { "\(path)/\(identifier.prefix(16)).lock" }
 
+  /// The times of its requests, where they go through a relay.
+  func latency(of identifier: String) -> String { "\(path)/\(identifier.prefix(16)).latency" }
+
   func write(_ state: AttachmentState) throws(NBDSecureError) {
     do {
       let encoder = JSONEncoder()
@@ -163,12 +166,14 @@ struct StateDirectory: Sendable {
   /// Removes the lock's file while it is still held, so that nobody waits for a file that is gone.
   func removeLock(of identifier: String, _ held: borrowing LockFile) {
     _ = try? removeFile(lock(of: identifier))
+    _ = try? removeFile(latency(of: identifier))
   }
 
   /// Removes what a dead supervisor left.
   func removeLeftovers(of state: AttachmentState) {
     remove(state.device)
     _ = try? removeFile(lock(of: state.identifier))
+    _ = try? removeFile(latency(of: state.identifier))
   }
 
   func remove(_ device: String) { _ = try? removeFile(file(of: device)) }

@@ -39,6 +39,8 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
   public var warnings: [String] = []
   /// The kernel's counters since the device exists.
   public var counters: Counters
+  /// How long requests took; nil where they do not go through a relay.
+  public var latency: LatencyHistogram?
 
   /// The kernel's counters of a block device.
   public struct Counters: Codable, Sendable, Hashable {
@@ -122,7 +124,9 @@ public enum Attachments {
         readMilliseconds: statistics?.readMilliseconds ?? 0,
         writeMilliseconds: statistics?.writeMilliseconds ?? 0,
         flushMilliseconds: statistics?.flushMilliseconds ?? 0,
-        discardMilliseconds: statistics?.discardMilliseconds ?? 0))
+        discardMilliseconds: statistics?.discardMilliseconds ?? 0),
+      latency: state?.dataPath == "relay"
+        ? LatencyCounters.read(path: directory.latency(of: identifier)) : nil)
   }
 
   /// Whether a backend identifier has the form of ours: a SHA-256 in hex.

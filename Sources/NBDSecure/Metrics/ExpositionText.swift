@@ -86,6 +86,8 @@ extension ExpositionText.Metric {
   static let inFlight = Self("requests_in_flight", .gauge, "Requests under way.")
   static let requests = Self(
     "requests_total", .counter, "Requests completed, as the block layer counts them.")
+  static let latency = Self(
+    "request_duration_seconds", .histogram, "How long requests took through the relay.")
   static let requestSeconds = Self(
     "request_seconds_total", .counter, "Time that completed requests took in all.")
 }

@@ -50,5 +50,13 @@ extension ExpositionText {
       add(.requests, status, [("operation", operation)], Double(count))
       add(.requestSeconds, status, [("operation", operation)], Double(milliseconds) / 1000)
     }
+    guard let latency = status.latency else { return }
+    var below: UInt64 = 0
+    for (count, bound) in zip(latency.counts, LatencyHistogram.bounds.map { "\($0)" } + ["+Inf"]) {
+      below &+= count
+      add(.latency, suffix: "_bucket", status, [("le", bound)], Double(below))
+    }
+    add(.latency, suffix: "_sum", status, [], latency.sum)
+    add(.latency, suffix: "_count", status, [], Double(below))
   }
 }

@@ -22,8 +22,10 @@ struct InFlight {
     var generation: UInt64 = 0
     /// Whether all of it was given to the present channel.
     var onWire = true
-    /// When it was sent, CLOCK_MONOTONIC nanoseconds.
+    /// When it was sent last, CLOCK_MONOTONIC nanoseconds.
     var sentAt: UInt64 = 0
+    /// When it came from the plain side.
+    var takenAt: UInt64 = 0
     /// For a FLUSH: acknowledgements up to this instant are covered by it.
     var covers: UInt64 = 0
     /// Its journal entry; `noEntry` where it modifies nothing.

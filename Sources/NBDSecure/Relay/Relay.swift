@@ -110,6 +110,10 @@ final class Relay: @unchecked Sendable {
   var refusing = false
 
   var counters = RelayCounters()
+  /// Where the times of requests are counted; nil where nobody asks for them.
+  var latency: LatencyCounters?
+  /// When this round began: as good as now for a reply, and needs no further look at the clock.
+  var roundBegan: UInt64 = 0
 
   /// - Parameters:
   ///   - settings: see `Settings`.
@@ -176,6 +180,7 @@ final class Relay: @unchecked Sendable {
     guard let channel else { throw .stopped }
     if !isDraining { isDraining = settings.renewsConnections && channel.isWornOut }
     let now = monotonicNanoseconds()
+    roundBegan = now
     if flushRequested.exchange(false, ordering: .acquiringAndReleasing) { flushAsked = true }
     try sendRequests(over: channel, now: now)
     try receiveReplies(from: channel)

@@ -109,6 +109,7 @@ extension Relay {
   }
 
   private func complete(_ index: Int32, failed: Bool) {
+    latency?.record(nanoseconds: roundBegan &- min(roundBegan, inFlight[index].takenAt))
     let entry = inFlight[index].entry
     if entry != InFlight.noEntry {
       if failed { journal[entry].void = true } else { journal[entry].acknowledged = clock.tick() }

@@ -118,6 +118,7 @@ extension Relay {
     inFlight[index].offset = request.offset
     inFlight[index].length = request.length
     inFlight[index].sentAt = now
+    inFlight[index].takenAt = now
     if modifies {
       var entry = Journal.Entry()
       entry.type = request.rawCommand
