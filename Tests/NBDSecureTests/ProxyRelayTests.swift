@@ -129,6 +129,7 @@ private final class NarrowChannel: Channel {
   func flush() throws(LinkLost) -> Bool { try inner.flush() }
   var pendingOutput: Int { inner.pendingOutput }
   var rawDescriptor: Int32 { inner.rawDescriptor }
+  var isWornOut: Bool { inner.isWornOut }
   func close(by deadline: Deadline) { inner.close(by: deadline) }
   func cut() { inner.cut() }
 }

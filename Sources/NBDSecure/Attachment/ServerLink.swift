@@ -146,6 +146,9 @@ final class ServerLink {
     scheduleAttempt()
   }
 
+  /// Some lanes are drained, and wait for the others.
+  var isDraining: Bool { drained > 0 }
+
   /// A lane has nothing in flight any more, because its connection is worn out or it was told to.
   ///
   /// A server that is alive may still carry out what it was sent: all lanes are drained before the

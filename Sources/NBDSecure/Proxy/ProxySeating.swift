@@ -6,7 +6,7 @@ extension ProxyServer {
   /// Lets in those who wait, in the order in which they came, as far as there are seats.
   func admitGuests() {
     for guest in guests where guest.waitingSince != nil {
-      if link.state == .connected {
+      if link.state == .connected, !link.isDraining {
         let vacant = vacantSeats
         if let seat = vacant.last, vacant.count > standby {
           give(seat, to: guest)
@@ -37,7 +37,9 @@ extension ProxyServer {
   /// No newcomer came: the first who waits gets the connection that stands by, or is refused.
   func disappointGuest(_ why: String) {
     guard let guest = guests.first(where: { $0.waitingSince != nil }) else { return }
-    guard link.state == .connected, let seat = vacantSeats.last else { return guest.refuse(why) }
+    guard link.state == .connected, !link.isDraining, let seat = vacantSeats.last else {
+      return guest.refuse(why)
+    }
     give(seat, to: guest)
   }
 
@@ -102,6 +104,8 @@ extension ProxyServer {
     let isQuiet = seat.isQuiet
     seat.vacate()
     if isQuiet {
+      // There is nothing in flight on it: it waits for the others.
+      if link.isDraining { return link.laneDrained() }
       // One connection for the next client is enough.
       if vacantSeats.count > standby + 1 { return retire(seat) { seat.part() } }
       seat.lane.run()

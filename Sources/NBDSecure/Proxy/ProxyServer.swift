@@ -41,6 +41,7 @@ final class ProxyServer {
       ioTimeout: UInt64(request.ioTimeout * 1_000_000_000),
       flushWindow: request.flushWindow << 20)
     settings.keepsConnection = true
+    settings.renewsConnections = request.reconnectTimeout > 0
     self.settings = settings
     let clock = RelayClock()
     self.clock = clock
