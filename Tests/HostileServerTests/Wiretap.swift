@@ -3,8 +3,8 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// Somebody on the wire between the program and a real server: writes down every byte of the first
-/// connection in either direction, and may flip one bit.
+/// Somebody on the wire between the program and a real server: writes down every byte in either
+/// direction, and may flip one bit of the first connection.
 final class Wiretap: @unchecked Sendable {
   enum Direction: Sendable { case toServer, toClient }
 
@@ -39,7 +39,7 @@ final class Wiretap: @unchecked Sendable {
         var bytes = bytes
         let start = seen[direction, default: 0]
         seen[direction] = start + bytes.count
-        if let flip, flip.direction == direction, flip.position >= start,
+        if let flip, client.index == 0, flip.direction == direction, flip.position >= start,
           flip.position < start + bytes.count
         {
           bytes[flip.position - start] ^= flip.mask
@@ -55,7 +55,10 @@ final class Wiretap: @unchecked Sendable {
 
   var port: Int { server.port }
 
-  /// The first connection's tape, once it is over.
+  /// Connections so far.
+  var connections: Int { server.connections.count }
+
+  /// What crossed, once the first connection is over.
   func tape() throws -> Tape {
     _ = try server.finished()
     return state.withLock { $0 }
