@@ -12,6 +12,10 @@ import Testing
   private static func count(_ short: Int) -> String { "\(short * rounds)" }
   private static func timeout(_ seconds: Int) -> Int { 60 + seconds * rounds }
 
+  private static let withNetwork = [
+    "--modules", "nbd tls gf128mul ghash-generic ctr gcm chacha20poly1305 veth sch_netem",
+  ]
+
   @Test(arguments: [
     Scenario("restarts", count(4), timeout: timeout(60)),
     Scenario("restarts", count(2), "--connections", "4", timeout: timeout(60)),
@@ -26,8 +30,10 @@ import Testing
     Scenario("time-over", timeout: 90),
     Scenario("time-over", "--data-path", "ktls", timeout: 90),
     Scenario("stopped", timeout: 120),
+    Scenario("cut", guest: withNetwork, timeout: 190),
+    Scenario("cut", "--data-path", "ktls", guest: withNetwork, timeout: 190),
     Scenario("cycles", count(5), timeout: timeout(40)),
-    Scenario("many", "20", timeout: 120),
+    Scenario("many", "20", guest: ["--mem", "2G"], timeout: 120),
   ])
   func nothingIsLost(_ scenario: Scenario) throws { try scenario.mustPass() }
 }
