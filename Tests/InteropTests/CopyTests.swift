@@ -15,11 +15,18 @@ import Testing
       "blocksize-minimum=4096", "blocksize-preferred=64K", "blocksize-maximum=128K",
       "blocksize-error-policy=error",
     ]
+    // Less than a page at a time.
+    var tiny = blocks
+    tiny.parameters = [
+      "blocksize-minimum=512", "blocksize-preferred=512", "blocksize-maximum=1536",
+      "blocksize-error-policy=error",
+    ]
     let structuredOff = ServerConfiguration(.nbdkit, arguments: ["--no-sr"])
     return [
       ServerConfiguration(.nbdkit), ServerConfiguration(.qemuNBD),
       ServerConfiguration(.nbdServer, tls: .required(.x509WithClientCertificate, nil)),
       ServerConfiguration(.nbdkit, .unix, tls: .required(.psk, nil)), noExtents, noZero, blocks,
+      tiny,
       structuredOff, ServerConfiguration(.nbdkit, tls: .off, export: "disk-1"),
     ]
   }()
@@ -185,6 +192,34 @@ import Testing
     let up = try nbdSecure(["copy", "--from", image.path] + server.endpoint)
     #expect(up.deviations(status: 69, saying: ["read-only"]) == [])
     #expect(try nbdSecure(["copy", "--to", image.file("x")] + server.endpoint).status == 0)
+  }
+
+  @Test func policyThatAllowsReadingOnly() throws {
+    let image = try CopyImage()
+    let server = try Server(ServerConfiguration(.nbdkit))
+    let policy = try image.directory.write(
+      "policy.toml", "default = \"allow\"\n[require]\nread-only = true\n")
+    let to = ["--policy", policy] + server.endpoint
+    let up = try nbdSecure(["copy", "--from", image.path] + to)
+    #expect(up.deviations(status: 78, saying: ["policy"]) == [])
+    let down = try nbdSecure(["copy", "--to", image.file("back.img")] + to)
+    #expect(down.status == 0, "\(down)")
+  }
+
+  @Test func progressOnATerminalOnly() throws {
+    let image = try CopyImage()
+    let server = try Server(
+      ServerConfiguration(.nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=1"]))
+    try CopyImage.bytes(4096, seed: 9).write(to: URL(fileURLWithPath: server.disk))
+    #expect(truncate(server.disk, 16 << 20) == 0)
+    let command =
+      "'\(nbdSecurePath)' copy --force --to '\(image.file("x"))' "
+      + server.endpoint.joined(separator: " ")
+    let seen = try run("script", ["-qec", command, "/dev/null"])
+    #expect(seen.status == 0, "\(seen)")
+    #expect(seen.stdout.contains("% [") && seen.stdout.contains("of 16 MiB"), "\(seen)")
+    let quiet = try run("script", ["-qec", command + " --quiet", "/dev/null"])
+    #expect(quiet.status == 0 && quiet.stdout.isEmpty, "\(quiet)")
   }
 
   @Test(arguments: ["pread", "pwrite"]) func errorsOfTheServer(_ what: String) throws {

@@ -45,8 +45,9 @@ final class CopyJob {
       total: isStream && request.direction == .upload ? nil : length, done: resumed, tell: progress)
     let sizes = export.blockSizes ?? .assumed
     let alignment = max(4096, UInt64(sizes.minimum))
-    let longest = UInt64(sizes.maximum) / alignment * alignment
-    let piece = max(min(CopyLimits.piece, longest), UInt64(sizes.minimum))
+    // A server may take less than a page at a time.
+    let unit = UInt64(sizes.maximum) >= alignment ? alignment : UInt64(sizes.minimum)
+    let piece = min(CopyLimits.piece, UInt64(sizes.maximum) / unit * unit)
     let writesZeroes = export.flags.contains(.sendWriteZeroes)
     let asZeroes = request.direction == .download || writesZeroes
     settings = CopyLane.Settings(

@@ -7,7 +7,7 @@ extension CopyLane {
   /// Replies that are looked at before requests are sent again.
   private static let repliesAtOnce = 4
   /// Receives without data that may follow each other: TLS has records of its own.
-  private static let emptyReceives = 4
+  private static let emptyReceives = 64
 
   /// Receives what is there, as far as it goes without waiting; whether there may be more at once.
   func receive() throws(NBDSecureError) -> Bool {
