@@ -39,6 +39,10 @@ extension TLSSession {
         .notAuthenticated,
         credentials.kind == .psk
           ? "the server did not use the pre-shared key" : "the server did not show a certificate")
+    case GNUTLS_E_UNEXPECTED_PACKET
+    where phase == .handshake && certificateWasRequested && hasFinishedTalking:
+      // nbd-server answers in plaintext where it does not like a certificate.
+      return certificateVerdict("answered it with something that is no TLS")
     case _ where phase == .handshake && hasTalkedTLS && TLSSession.disagreements.contains(code):
       return TLSError(
         .noCommonParameters,
@@ -56,6 +60,11 @@ extension TLSSession {
   /// Whether the server has answered with a hello: before that, an unknown version is no TLS at all.
   private var hasTalkedTLS: Bool {
     unsafe gnutls_handshake_get_last_in(session) != GNUTLS_HANDSHAKE_HELLO_REQUEST
+  }
+
+  /// Whether our last message of the handshake is out, and the server's verdict on it awaited.
+  private var hasFinishedTalking: Bool {
+    unsafe gnutls_handshake_get_last_out(session) == GNUTLS_HANDSHAKE_FINISHED
   }
 
   /// What a failing socket means: a reset is how a bare close looks when data was under way.
@@ -92,9 +101,9 @@ extension TLSSession {
 
   /// The stream ended without an alert.
   func ended(orderly: Bool, phase: Phase) -> TLSError {
-    if awaitsVerdict(phase), !orderly {
+    if awaitsVerdict(phase) {
       switch credentials {
-      case .psk(let psk) where phase == .handshake:
+      case .psk(let psk) where phase == .handshake && !orderly:
         return TLSError(
           .peerRejectedOurKey,
           "the server closed the connection in the TLS handshake, as servers do that do not accept "
