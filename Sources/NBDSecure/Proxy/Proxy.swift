@@ -2,7 +2,6 @@
 import Glibc
 import LinuxIO
 import NBDProtocol
-import Synchronization
 import SystemPackage
 
 /// Serves an export to local clients on a Unix socket: what `proxy` does from start to end.
@@ -19,8 +18,8 @@ package struct Proxy {
     self.request = request
     self.log = log
     // Each client's connection is made with the same files: they are warned of once.
-    let said = Said()
-    self.warn = { line in if said.isNews(line) { warn(line) } }
+    let news = Novelties(warn)
+    self.warn = { line in news.say(line) }
     self.trace = trace
   }
 
@@ -65,12 +64,6 @@ package struct Proxy {
       throw usage("--export: \(error)")
     }
   }
-}
-
-/// Lines that were said.
-private final class Said: Sendable {
-  private let lines = Mutex<Set<String>>([])
-  func isNews(_ line: String) -> Bool { lines.withLock { $0.insert(line).inserted } }
 }
 
 /// What local clients are told of the export.
