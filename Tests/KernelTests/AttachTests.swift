@@ -19,6 +19,8 @@ import Testing
     Scenario("again"),
     Scenario("ready"),
     Scenario("proxy"),
+    Scenario("check"),
+    Scenario("secrets"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 
