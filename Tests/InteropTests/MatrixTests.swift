@@ -6,6 +6,8 @@ import Testing
 /// What is done with each server of the matrix.
 enum Operation: String, CaseIterable, Sendable {
   case list, info
+  /// Everything written and read back through the transmission phase, over `proxy`.
+  case transmission
 }
 
 /// One cell of the matrix.
@@ -26,7 +28,25 @@ struct Cell: Sendable, CustomStringConvertible {
     switch cell.operation {
     case .list: try list(server)
     case .info: try info(server)
+    case .transmission: try transmit(server)
     }
+  }
+
+  private func transmit(_ server: Server) throws {
+    let directory = try TemporaryDirectory()
+    let proxy = try Proxy(server)
+    var generator = SystemRandomNumberGenerator()
+    let data = (0..<server.configuration.size / 8).flatMap { _ in Wire.be(generator.next()) }
+    let file = try directory.write("data", data)
+    let written = try run("nbdcopy", ["--flush", file, proxy.uri])
+    #expect(written.status == 0, "\(written)\n\(proxy.log)\n\(server.log)")
+    // The server has it all on its disk, and gives it back whole.
+    #expect(try Data(contentsOf: URL(fileURLWithPath: server.disk)) == Data(data))
+    let back = directory.file("back")
+    let read = try run("nbdcopy", [proxy.uri, back])
+    #expect(read.status == 0, "\(read)\n\(proxy.log)")
+    #expect(try Data(contentsOf: URL(fileURLWithPath: back)) == Data(data))
+    #expect(proxy.stop() == .exited(0))
   }
 
   private func list(_ server: Server) throws {

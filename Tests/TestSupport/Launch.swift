@@ -65,7 +65,7 @@ struct Launch {
         version.map { "-VERS-ALL:+VERS-\($0.gnutlsName)" } ?? "-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
       lines += ["tlsprio = NORMAL:\(versions)"]
     }
-    lines += ["[\(configuration.export)]", "exportname = \(disk)"]
+    lines += ["[\(configuration.export)]", "exportname = \(disk)", "flush = true", "fua = true"]
     if configuration.readOnly { lines += ["readonly = true"] }
     try directory.write("nbd-server.conf", lines.joined(separator: "\n") + "\n")
   }
