@@ -128,6 +128,7 @@ private final class NarrowChannel: Channel {
   }
   func flush() throws(LinkLost) -> Bool { try inner.flush() }
   var pendingOutput: Int { inner.pendingOutput }
+  var isWornOut: Bool { inner.isWornOut }
   var rawDescriptor: Int32 { inner.rawDescriptor }
   var isWornOut: Bool { inner.isWornOut }
   func close(by deadline: Deadline) { inner.close(by: deadline) }
