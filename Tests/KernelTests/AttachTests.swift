@@ -21,6 +21,7 @@ import Testing
     Scenario("proxy"),
     Scenario("check"),
     Scenario("secrets"),
+    Scenario("expiry"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 
