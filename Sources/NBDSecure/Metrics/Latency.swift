@@ -55,11 +55,6 @@ struct LatencyCounters: Sendable {
     return (0..<lanes).map { LatencyCounters(counters: counters, lane: $0) }
   }
 
-  private init(counters: SharedCounters, lane: Int) {
-    self.counters = counters
-    self.lane = lane
-  }
-
   /// Counts a request of this lane; only the lane's own thread calls it.
   func record(nanoseconds: UInt64) {
     let start = lane * Self.stride
