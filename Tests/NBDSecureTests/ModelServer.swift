@@ -24,6 +24,8 @@ final class ModelServer: @unchecked Sendable {
   private(set) var seen: [Command] = []
   /// Errors to give for the n-th next write.
   var failWrites = false
+  /// An error for all next writes.
+  var writeError: NBDError?
 
   init(size: Int) {
     stable = [UInt8](repeating: 0, count: size)
@@ -104,7 +106,13 @@ final class ModelServer: @unchecked Sendable {
     switch request.command {
     case .read: data = Array(volatile[start..<end])
     case .write:
-      if failWrites { error = .eio } else { volatile.replaceSubrange(start..<end, with: payload) }
+      if let writeError {
+        error = writeError
+      } else if failWrites {
+        error = .eio
+      } else {
+        volatile.replaceSubrange(start..<end, with: payload)
+      }
       if request.flags.contains(.fua) { stable.replaceSubrange(start..<end, with: payload) }
     case .writeZeroes, .trim:
       volatile.replaceSubrange(start..<end, with: repeatElement(0, count: end - start))

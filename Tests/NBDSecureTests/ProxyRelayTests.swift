@@ -130,7 +130,6 @@ private final class NarrowChannel: Channel {
   var pendingOutput: Int { inner.pendingOutput }
   var isWornOut: Bool { inner.isWornOut }
   var rawDescriptor: Int32 { inner.rawDescriptor }
-  var isWornOut: Bool { inner.isWornOut }
   func close(by deadline: Deadline) { inner.close(by: deadline) }
   func cut() { inner.cut() }
 }

@@ -232,3 +232,134 @@ import Testing
     close(server)
   }
 }
+
+/// Ways in which a relay could lose or damage data, each found by attacking it.
+@Suite struct RelayIntegrityTests {
+  /// What a FLUSH on another lane covered may have been written over since: it is not repeated.
+  @Test func whatAnotherLaneFlushedIsNotRepeated() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let old = [UInt8](repeating: 1, count: 512)
+    #expect(try rig.client.call(.write, offset: 0, length: 512, payload: old).0 == nil)
+    // Another lane's FLUSH, as its relay publishes it; this relay has had nothing to do since.
+    rig.clock.publishFlush(of: rig.clock.current)
+    rig.server.crash(losingCache: false)
+    _ = rig.outcome()
+    #expect(try rig.reconnect().0 == 0)
+  }
+
+  /// Headers of reads share the ring with writes that are kept: they must not fill it for good.
+  @Test func readsBehindAnUnflushedWriteGoOn() throws {
+    let rig = try RelayRig(flushWindow: 1 << 20)
+    rig.lane.run()
+    let bytes = [UInt8](repeating: 1, count: 512)
+    #expect(try rig.client.call(.write, offset: 0, length: 512, payload: bytes).0 == nil)
+    // More headers than the ring is long.
+    let total = rig.relay.ring.capacity / Request.size + 1000
+    var done = 0
+    while done < total {
+      for _ in 0..<200 { try rig.client.send(.trim, offset: 1 << 30, length: 512) }
+      for _ in 0..<50 { try rig.client.send(.read, offset: 0, length: 1) }
+      for _ in 0..<250 {
+        let reply = try rig.client.reply()
+        if reply.error == nil { _ = try rig.client.data(1) }
+      }
+      done += 250
+    }
+    #expect(try rig.client.call(.flush).0 == nil)
+  }
+
+  /// Payloads of refused writes must not fill the ring behind writes that are kept.
+  @Test func refusedPayloadsGiveTheRingBack() throws {
+    let rig = try RelayRig(size: 1 << 20, flushWindow: 4 << 20)
+    rig.lane.run()
+    let kept = [UInt8](repeating: 7, count: 4096)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: kept).0 == nil)
+    let large = [UInt8](repeating: 1, count: 1 << 20)
+    for _ in 0..<40 {
+      #expect(
+        try rig.client.call(.write, offset: 4096, length: 1 << 20, payload: large).0 == .enospc)
+    }
+    #expect(try rig.client.call(.read, offset: 0, length: 4096).1 == kept)
+    rig.server.crash()
+    _ = rig.outcome()
+    #expect(try rig.reconnect().0 <= 1)
+    #expect(try rig.client.call(.read, offset: 0, length: 4096).1 == kept)
+  }
+
+  @Test func withoutAServerRefusedWritesNeverEnd() throws {
+    let rig = try RelayRig(size: 64 << 20)
+    rig.lane.run()
+    let kept = [UInt8](repeating: 7, count: 4096)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: kept).0 == nil)
+    rig.server.crash()
+    _ = rig.outcome()
+    rig.relay.settleUnfinishedReply()
+    rig.lane.refuse()
+    let large = [UInt8](repeating: 1, count: 2 << 20)
+    for _ in 0..<40 {
+      #expect(try rig.client.call(.write, offset: 0, length: 2 << 20, payload: large).0 == .eio)
+    }
+    rig.lane.park()
+    #expect(try rig.reconnect() == (1, 0))
+    #expect(try rig.client.call(.flush).0 == nil)
+    #expect(try rig.client.call(.read, offset: 0, length: 4096).1 == kept)
+  }
+
+  /// With a reply half delivered nothing else may be written: the plain side ends.
+  @Test func aHalfDeliveredReplyIsNeverFollowedByRefusals() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    var reads: [UInt64] = []
+    rig.server.delay = 0.3
+    for _ in 0..<100 { reads.append(try rig.client.send(.read, offset: 0, length: 4096)) }
+    rig.server.cutReadAfter = 1000
+    _ = rig.outcome()
+    rig.relay.settleUnfinishedReply()
+    rig.lane.refuse()
+    guard case .plainClosed = rig.outcome() else {
+      Issue.record("the relay went on")
+      return
+    }
+    // What came is the beginning of one reply, and then the end.
+    #expect(try rig.client.reply().cookie == reads[0])
+    #expect(try rig.client.data(4096).count == 1000 - SimpleReply.size)
+    #expect(rig.lane.hasDeadPlainSide)
+  }
+
+  @Test func aServerThatShutsDownLosesNothing() throws {
+    let rig = try RelayRig()
+    rig.lane.run()
+    let bytes = [UInt8](repeating: 7, count: 4096)
+    #expect(try rig.client.call(.write, offset: 0, length: 4096, payload: bytes).0 == nil)
+    rig.server.crash()
+    _ = rig.outcome()
+    rig.server.writeError = .eshutdown
+    #expect(throws: LinkLost.self) { try rig.reconnect() }
+    rig.server.writeError = nil
+    #expect(try rig.reconnect() == (1, 0))
+    #expect(try rig.client.call(.flush).0 == nil)
+    #expect(Array(rig.server.stableContents[0..<4096]) == bytes)
+  }
+
+  /// Connections that end anywhere, again and again, under a load.
+  @Test func cutsAnywhereAreAPause() throws {
+    let rig = try RelayRig(flushWindow: 1 << 20)
+    var random = SplitMix(seed: 99)
+    rig.lane.run()
+    for _ in 0..<150 {
+      rig.server.cutReadAfter = Int.random(in: 0..<20_000, using: &random)
+      try rig.mixedLoad(rounds: 1, depth: 24, random: &random) { _ in
+        // A round without a large read goes by uncut.
+        guard rig.parked.wait(timeout: .now() + 0.3) == .success else { return }
+        guard case .lost = rig.lane.takeOutcome() else {
+          Issue.record("not lost")
+          return
+        }
+        _ = try rig.reconnect()
+      }
+      rig.server.cutReadAfter = -1
+    }
+    #expect(rig.server.contents == rig.model)
+  }
+}

@@ -199,6 +199,8 @@ final class ServerLink {
     case .failed(let error): attemptFailed(error.summary)
     case .repeatFailed(let lost):
       drop(&pending)
+      // They were parked for the repetition, and go on refusing.
+      if state == .failed { refuseOnAllLanes() }
       attemptFailed(lost.reason)
     case .repeated(let writes, let failed): resume(repeated: writes, failed: failed)
     }
@@ -273,6 +275,7 @@ final class ServerLink {
     }
     // The end of the repetition comes back here.
     guard !isRepeating else {
+      for connection in pending { connection.channel.cut() }
       giveUp = .after(seconds: 1)
       return
     }

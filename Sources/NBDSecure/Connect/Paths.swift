@@ -13,7 +13,8 @@ func absolutePath(_ path: String) -> String {
 /// Whether something of this name exists, of whatever kind, or cannot be looked at.
 func fileExists(_ path: String) -> Bool {
   do {
-    _ = try FileFacts(path: path)
+    // A dangling link is something that was meant to be there.
+    _ = try FileFacts(path: path, followLinks: false)
     return true
   } catch {
     // What exists but cannot be read is told when it is loaded; it is never taken for absent.

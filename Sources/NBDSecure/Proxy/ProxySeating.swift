@@ -79,6 +79,7 @@ extension ProxyServer {
 
   /// Looks after lanes that parked themselves.
   func tendSeats() {
+    _ = events.signal.drain()
     for seat in seats {
       switch seat.lane.takeOutcome() {
       case nil, .stopped: break

@@ -19,7 +19,7 @@ final class ProxyServer {
   var guests: [Guest] = []
   private let settings: Relay.Settings
   private let clock: RelayClock
-  private let events: LaneEvents
+  let events: LaneEvents
   private let trace: @Sendable (String) -> Void
   private var guestsEver = 0
   /// Until then no client is accepted: the system has no descriptors for it.

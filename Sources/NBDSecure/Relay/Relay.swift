@@ -104,6 +104,10 @@ final class Relay: @unchecked Sendable {
   var replyStart: UInt64 = 0
   var plainBlocked = false
 
+  /// How many lost writes the plain side has been told of.
+  var lostWritesTold: UInt64 = 0
+  /// Where the refused requests at the end of what was recognised begin; nil when there are none.
+  var refusedFrom: UInt64?
   /// No request is taken any more: the connection is to be replaced.
   var isDraining = false
   /// Every request is refused: there has been no server for too long.
@@ -224,7 +228,8 @@ final class Relay: @unchecked Sendable {
   private func millisecondsToWait(now: UInt64) throws(RelayStop) -> Int32 {
     let oldest = inFlight.oldest
     // While the plain side does not take replies, the server is not to blame.
-    guard oldest >= 0, !plainBlocked else { return -1 }
+    // Nor for a request whose payload has not come yet.
+    guard oldest >= 0, oldest != incoming, !plainBlocked else { return -1 }
     let due = inFlight[oldest].sentAt &+ settings.ioTimeout
     guard due > now else {
       throw .lost(LinkLost(reason: "no reply within \(settings.ioTimeout / 1_000_000_000) s"))

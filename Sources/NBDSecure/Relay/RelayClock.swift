@@ -9,7 +9,7 @@ import Synchronization
 final class RelayClock: Sendable {
   private let now = Atomic<UInt64>(1)
   private let flushed = Atomic<UInt64>(0)
-  private let lost = Atomic<Bool>(false)
+  private let lost = Atomic<UInt64>(0)
 
   /// The next instant, later than every one given out before.
   func tick() -> UInt64 {
@@ -28,8 +28,9 @@ final class RelayClock: Sendable {
   }
 
   /// An acknowledged write could not be repeated on a new connection: the next FLUSH must fail.
-  func recordLostWrite() { lost.store(true, ordering: .releasing) }
+  func recordLostWrite() { lost.wrappingAdd(1, ordering: .releasing) }
 
-  /// Whether a write was lost since the last call; asking forgets it, as fsync(2) does.
-  func takeLostWrite() -> Bool { lost.exchange(false, ordering: .acquiringAndReleasing) }
+  /// How many writes were lost. Each relay fails one FLUSH for what is new to it, as fsync(2) does
+  /// for each open file: whoever wrote it is told, and nobody takes the news from another.
+  var lostWrites: UInt64 { lost.load(ordering: .acquiring) }
 }

@@ -20,12 +20,18 @@ extension Relay {
 
   private func failInFlight() throws(RelayStop) {
     var index = inFlight.oldest
+    // Before anything is refused: nothing may come between the parts of a reply.
+    while index >= 0 {
+      if inFlight[index].delivered > 0 {
+        shutdownSocket(plain)
+        throw .plainClosed("a reply that was half delivered cannot be finished")
+      }
+      index = inFlight.next(after: index)
+    }
+    index = inFlight.oldest
     while index >= 0 {
       let next = inFlight.next(after: index)
       let slot = inFlight[index]
-      if slot.delivered > 0 {
-        throw .plainClosed("a reply that was half delivered cannot be finished")
-      }
       if !slot.own {
         while !outgoing.takesRefusal { try deliverOrWait() }
         outgoing.refuse(cookie: slot.cookie, error: .eio)
@@ -62,7 +68,7 @@ extension Relay {
     try recognise(now: 0)
     try deliver()
     if disconnecting { throw .disconnected }
-    poll.watch(.plain, plain, read: !stalled, write: plainBlocked)
+    poll.watch(.plain, plain, read: !stalled && hasRoom, write: plainBlocked)
     poll.watch(.channel, -1, read: false, write: false)
     try waitForPlain()
   }
@@ -94,6 +100,7 @@ extension Relay {
     finishing = -1
     resendSent = 0
     stalled = false
+    refusedFrom = nil
     disconnecting = false
     reading = -1
     dataLeft = 0

@@ -23,6 +23,12 @@ extension Relay {
       if filled == Limits.replyBuffer { try deliver() }
     }
     try deliver()
+    // Replies that found no segment free have one now.
+    while scanned == 0, filled >= SimpleReply.size, !plainBlocked {
+      try scan()
+      guard scanned > 0 else { break }
+      try deliver()
+    }
   }
 
   /// Checks what was received against what is in flight.
@@ -63,6 +69,7 @@ extension Relay {
     }
     let failed = reply.error != nil
     if slot.delivered > 0, failed {
+      shutdownSocket(plain)
       throw .plainClosed("a reply that was half delivered cannot be finished")
     }
     if slot.own {
@@ -74,7 +81,11 @@ extension Relay {
     }
     var error = reply.error
     if slot.type == Command.flush.rawValue, !failed {
-      if clock.takeLostWrite() { error = .eio }
+      let lost = clock.lostWrites
+      if lost != lostWritesTold {
+        lostWritesTold = lost
+        error = .eio
+      }
       completeFlush(slot, failed: error != nil)
     }
     unsafe encode(SimpleReply(cookie: slot.cookie, error: error), into: header)

@@ -14,6 +14,9 @@ extension Relay {
     unsafe ring.base + Int(position % UInt64(ring.capacity))
   }
 
+  /// Whether the ring takes more.
+  var hasRoom: Bool { room > 0 }
+
   /// Free bytes in the ring.
   private var room: Int { ring.capacity - Int(head - tail) }
 
@@ -47,6 +50,8 @@ extension Relay {
   func readPlain() throws(RelayStop) {
     plainReadable = false
     let count = min(room, Limits.plainRead)
+    // A receive of nothing would look like the end.
+    guard count > 0 else { return }
     let place = unsafe UnsafeMutableRawBufferPointer(
       start: place(of: head), count: count)
     switch unsafe receive(plain, into: place) {
@@ -59,13 +64,18 @@ extension Relay {
 
   /// Recognises whole requests and payloads in what was read.
   func recognise(now: UInt64) throws(RelayStop) {
+    defer { reclaimRefused() }
     while parsed < head, !disconnecting {
       if payloadLeft > 0 {
         let n = min(payloadLeft, head - parsed)
         parsed += n
         payloadLeft -= n
         if discarding { sent = parsed }
-        if payloadLeft == 0 { incoming = -1 }
+        if payloadLeft == 0 {
+          // From now on it is the server's turn.
+          if incoming >= 0 { inFlight[incoming].sentAt = now }
+          incoming = -1
+        }
         continue
       }
       discarding = false
@@ -85,6 +95,7 @@ extension Relay {
       if let error = refusal(of: request) {
         guard sent == parsed, outgoing.takesRefusal else { return stall() }
         outgoing.refuse(cookie: request.cookie, error: error)
+        refusedFrom = refusedFrom ?? parsed
         parsed += UInt64(Request.size)
         payloadLeft = request.rawCommand == Command.write.rawValue ? UInt64(request.length) : 0
         discarding = true
@@ -97,6 +108,21 @@ extension Relay {
 
   private func stall() { stalled = true }
 
+  /// Gives the ring back what refused requests took, so that they cannot fill it behind writes that
+  /// are kept: what follows them moves to where they began.
+  private func reclaimRefused() {
+    guard let from = refusedFrom, sent == parsed, parsed > from else { return }
+    let rest = Int(head - parsed)
+    guard rest <= Limits.plainRead else { return }
+    // Both in one run of addresses, so that an overlap is seen as one.
+    let target = unsafe place(of: from)
+    unsafe target.copyMemory(from: target + Int(parsed - from), byteCount: rest)
+    head = from + UInt64(rest)
+    parsed = from
+    sent = from
+    if payloadLeft == 0 { refusedFrom = nil }
+  }
+
   /// Puts a request in flight; false when there is no room for it now.
   private func take(
     _ request: Request, header: UnsafeMutableRawBufferPointer, now: UInt64
@@ -106,11 +132,13 @@ extension Relay {
     let isWrite = request.rawCommand == Command.write.rawValue
     let modifies = Self.modifies(request.rawCommand)
     let length = UInt64(Request.size) + (isWrite ? UInt64(request.length) : 0)
+    // The headers of reads are in the ring, too, and what is pinned before them keeps them there.
+    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+    noteFlushNeed(for: length)
     if modifies {
-      journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
-      noteFlushNeed(for: length)
       guard !journal.isFull, parsed + length - tail <= UInt64(ring.capacity) else { return false }
     }
+    refusedFrom = nil
     let index = inFlight.take()
     inFlight[index].cookie = request.cookie
     inFlight[index].type = request.rawCommand
@@ -255,6 +283,9 @@ extension Relay {
     let slot = inFlight[index]
     let isWrite = slot.type == Command.write.rawValue
     let length = Request.size + (isWrite ? Int(slot.length) : 0)
+    if slot.type == Command.flush.rawValue, resendSent == 0 {
+      inFlight[index].covers = clock.current
+    }
     while resendSent < length {
       var taken = 0
       if isWrite {
@@ -272,7 +303,6 @@ extension Relay {
     resendSent = 0
     inFlight[index].onWire = true
     inFlight[index].sentAt = now
-    if slot.type == Command.flush.rawValue { inFlight[index].covers = clock.current }
     counters.resent += 1
     return true
   }

@@ -24,7 +24,8 @@ struct Replay {
   /// - Parameters:
   ///   - relays: parked, with their journals.
   ///   - channel: the new connection, with nothing in flight.
-  ///   - idleTimeout: seconds without any progress after which the connection counts as lost.
+  ///   - idleTimeout: how long the sending of one request, and the wait for the next reply, may
+  ///     each take, seconds; then the connection counts as lost.
   init(relays: [Relay], channel: any Channel, idleTimeout: Double) {
     self.relays = relays
     self.channel = channel
@@ -40,7 +41,8 @@ struct Replay {
       var index = relay.journal.first
       while index != relay.journal.end {
         let entry = relay.journal[index]
-        if !entry.void, entry.acknowledged != 0 {
+        // What another lane's FLUSH covered may have been written over since.
+        if !entry.void, entry.acknowledged > relay.clock.flushedThrough {
           queue.append(Pending(relay: number, index: index, entry: entry))
         }
         index += 1
@@ -48,6 +50,7 @@ struct Replay {
     }
     queue.sort { $0.entry.submitted < $1.entry.submitted }
 
+    var deadline = Deadline.after(seconds: idleTimeout)
     var outstanding: [Int: Pending] = [:]
     var next = 0
     var failed = 0
@@ -55,15 +58,18 @@ struct Replay {
       while next < queue.count, outstanding.count < Self.depth,
         !outstanding.values.contains(where: { $0.entry.overlaps(queue[next].entry) })
       {
-        try send(queue[next], cookie: UInt64(next))
+        try send(queue[next], cookie: UInt64(next), by: deadline)
+        deadline = .after(seconds: idleTimeout)
         outstanding[next] = queue[next]
         next += 1
       }
-      let reply = try receiveReply()
+      let reply = try receiveReply(by: deadline)
+      deadline = .after(seconds: idleTimeout)
       guard let done = outstanding.removeValue(forKey: Int(truncatingIfNeeded: reply.cookie)) else {
         throw LinkLost(
           reason: "the server replied to a request that is not in flight", brokeProtocol: true)
       }
+      if reply.error == .eshutdown { throw LinkLost(reason: "the server is shutting down") }
       if reply.error != nil {
         failed += 1
         relays[done.relay].journal[done.index].void = true
@@ -73,33 +79,37 @@ struct Replay {
     return (queue.count, failed)
   }
 
-  private func send(_ pending: Pending, cookie: UInt64) throws(LinkLost) {
+  private func send(
+    _ pending: Pending, cookie: UInt64, by deadline: Deadline
+  ) throws(LinkLost) {
     let entry = pending.entry
     var request = Request(.write, cookie: cookie, offset: entry.offset, length: entry.length)
     request.flags = CommandFlags(rawValue: entry.flags)
     request.rawCommand = entry.type
     let relay = relays[pending.relay]
     unsafe encode(request, into: relay.scratch)
-    unsafe try sendAll(UnsafeRawBufferPointer(relay.scratch))
+    unsafe try sendAll(UnsafeRawBufferPointer(relay.scratch), by: deadline)
     if entry.type == Command.write.rawValue {
       let start = entry.start + UInt64(Request.size)
       unsafe try sendAll(
         UnsafeRawBufferPointer(
-          start: relay.place(of: start), count: Int(entry.length)))
+          start: relay.place(of: start), count: Int(entry.length)), by: deadline)
     }
-    while try !channel.flush() { try wait(write: true) }
+    while try !channel.flush() { try wait(write: true, by: deadline) }
   }
 
-  private func sendAll(_ bytes: UnsafeRawBufferPointer) throws(LinkLost) {
+  private func sendAll(
+    _ bytes: UnsafeRawBufferPointer, by deadline: Deadline
+  ) throws(LinkLost) {
     var done = 0
     while done < bytes.count {
       let taken = unsafe try channel.send(UnsafeRawBufferPointer(rebasing: bytes[done...]))
       done += taken
-      if taken == 0 { while try !channel.flush() { try wait(write: true) } }
+      if taken == 0 { while try !channel.flush() { try wait(write: true, by: deadline) } }
     }
   }
 
-  private func receiveReply() throws(LinkLost) -> SimpleReply {
+  private func receiveReply(by deadline: Deadline) throws(LinkLost) -> SimpleReply {
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       rebasing: relays[0].scratch[..<SimpleReply.size])
     var got = 0
@@ -107,7 +117,7 @@ struct Replay {
       let n = unsafe try channel.receive(
         into: UnsafeMutableRawBufferPointer(rebasing: buffer[got...]))
       got += n
-      if n == 0, !channel.hasBufferedInput { try wait(write: false) }
+      if n == 0, !channel.hasBufferedInput { try wait(write: false, by: deadline) }
     }
     guard let reply = unsafe decodeReply(UnsafeRawBufferPointer(buffer)) else {
       throw LinkLost(reason: "the server sent a reply with a wrong magic", brokeProtocol: true)
@@ -115,10 +125,10 @@ struct Replay {
     return reply
   }
 
-  private func wait(write: Bool) throws(LinkLost) {
+  private func wait(write: Bool, by deadline: Deadline) throws(LinkLost) {
     do {
       try LinuxIO.wait(
-        channel.rawDescriptor, for: write ? .write : .read, until: .after(seconds: idleTimeout))
+        channel.rawDescriptor, for: write ? .write : .read, until: deadline)
     } catch {
       throw LinkLost(reason: "no progress in repeating unflushed writes: \(error)")
     }
