@@ -17,7 +17,11 @@ final class ModelServer: @unchecked Sendable {
   /// Requests are answered in another order than they came.
   var shuffles = false
   /// Seconds before each batch of replies.
-  var delay = 0.0
+  var delay: Double {
+    get { lock.withLock { pause } }
+    set { lock.withLock { pause = newValue } }
+  }
+  private var pause = 0.0
   /// Stop in the middle of the n-th next read reply, after so many bytes; -1 never.
   var cutReadAfter = -1
   /// Commands seen, in order.

@@ -22,6 +22,8 @@ import Testing
     let identity = try server("good", version)
     let total = 3 << 20
     let listening = try FakeServer { connection in
+      // Under a sanitizer this takes a while.
+      connection.patience = 60
       try connection.startTLS(identity)
       var left = total
       while left > 0 {
