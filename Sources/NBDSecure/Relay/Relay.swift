@@ -190,7 +190,11 @@ final class Relay: @unchecked Sendable {
     try receiveReplies(from: channel)
     // A reply may have made room, or ended what others had to wait for.
     if stalled || flushAsked || (resend >= 0 && finishing < 0) {
+      let before = counters.requests &+ counters.refused
       try sendRequests(over: channel, now: now)
+      try deliver()
+      // What made room for some may make room for more, and nothing would wake us for it.
+      if stalled, counters.requests &+ counters.refused != before { return }
     }
     if disconnecting, sent == parsed, channel.pendingOutput == 0,
       !settings.keepsConnection || (inFlight.isEmpty && outgoing.isEmpty)

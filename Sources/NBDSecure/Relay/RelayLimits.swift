@@ -30,6 +30,7 @@ extension Relay {
 /// What a relay did since it began.
 struct RelayCounters: Sendable {
   var requests: UInt64 = 0
+  var refused: UInt64 = 0
   var bytesRead: UInt64 = 0
   var bytesWritten: UInt64 = 0
   var flushesOfOurOwn: UInt64 = 0

@@ -68,6 +68,8 @@ extension Relay {
     try recognise(now: 0)
     try deliver()
     if disconnecting { throw .disconnected }
+    // Only full refusals stall it, and there is room again: nothing would wake us for it.
+    if stalled, outgoing.takesRefusal { return }
     poll.watch(.plain, plain, read: !stalled && hasRoom, write: plainBlocked)
     poll.watch(.channel, -1, read: false, write: false)
     try waitForPlain()

@@ -95,6 +95,7 @@ extension Relay {
       if let error = refusal(of: request) {
         guard sent == parsed, outgoing.takesRefusal else { return stall() }
         outgoing.refuse(cookie: request.cookie, error: error)
+        counters.refused += 1
         refusedFrom = refusedFrom ?? parsed
         parsed += UInt64(Request.size)
         payloadLeft = request.rawCommand == Command.write.rawValue ? UInt64(request.length) : 0
