@@ -2,12 +2,23 @@
 import FoundationEssentials
 import LinuxIO
 import NBDSecure
+import Synchronization
 
 // How the program talks to people: results on standard output, all else on standard error; one
 // line for what failed and why, and one that says what to do, where that helps.
 
 /// Everything that is printed goes through here.
 enum Diagnostics {
+  private static let outputIsLost = Atomic<Bool>(false)
+
+  /// Fails where a part of the result could not be written.
+  static func checkOutput() throws(NBDSecureError) {
+    guard outputIsLost.load(ordering: .relaxed) else { return }
+    throw NBDSecureError(
+      .io, "standard output: cannot be written",
+      hint: "what was asked for is done, but its result was not told")
+  }
+
   /// A line of a result.
   static func print(_ line: String) { write(line + "\n", to: 1) }
 
@@ -55,7 +66,9 @@ enum Diagnostics {
   }
 
   private static func write(_ text: String, to descriptor: Int32) {
-    // Nobody is left to be told when this fails.
-    try? writeAll(descriptor, Array(text.utf8))
+    do { try writeAll(descriptor, Array(text.utf8)) } catch {
+      // Where standard error fails, nobody is left to be told.
+      if descriptor == 1 { outputIsLost.store(true, ordering: .relaxed) }
+    }
   }
 }

@@ -22,10 +22,12 @@ struct NBDSecureCommand: ParsableCommand {
     defaultSubcommand: AttachCommand.self)
 
   static func main() {
+    Process.fillStandardDescriptors()
     Process.protectSecrets()
     do {
       var command = try parseAsRoot()
       try command.run()
+      try Diagnostics.checkOutput()
     } catch let error as NBDSecureError {
       Diagnostics.report(error)
       Process.exit(ExitStatus.of(error.code))

@@ -41,15 +41,21 @@ public enum Detach {
     if force {
       try disconnectByForce(device, state: state, directory, deadline)
     } else {
-      try disconnect(device, state: state, deadline)
+      try disconnect(device, state: state, directory, deadline)
     }
     try wait(for: device, state: state, directory, deadline)
     return true
   }
 
   private static func disconnect(
-    _ device: DeviceIndex, state: AttachmentState?, _ deadline: Deadline
+    _ device: DeviceIndex, state: AttachmentState?, _ directory: StateDirectory,
+    _ deadline: Deadline
   ) throws(NBDSecureError) {
+    if let state, state.dataPath == "relay", !directory.isSupervised(state.identifier) {
+      throw NBDSecureError(
+        .kernel, "\(device.path): its supervisor is dead, so that it cannot be flushed",
+        hint: "attach with the same arguments adopts it; detach --force loses what is unwritten")
+    }
     // Bound by ioctls, a device is open in its supervisor.
     let holders = DeviceUse().lastingHolders(of: device, ignoring: state.map { [$0.pid] } ?? [])
     guard holders.isEmpty else { throw inUse(device, holders) }

@@ -176,7 +176,7 @@ extension CheckReport {
     let group = facts.group.isEmpty ? "" : " (\(facts.group))"
     note(
       .server, .ok,
-      "TLS \(facts.version.rawValue), \(facts.cipher.rawValue), \(facts.keyExchange)\(group)")
+      "TLS \(facts.version.rawValue), \(facts.cipher.rawValue), \(facts.exchange)\(group)")
     guard let peer = facts.peer else {
       return note(.server, .ok, "proved: the pre-shared key of \(facts.pskIdentity ?? "?")")
     }

@@ -109,7 +109,9 @@ struct Connector: Sendable {
     }
     throw NBDSecureError(
       .unavailable, "cannot connect to \(request.endpoint.server): \(why)",
-      hint: "check that the NBD server runs there and that no firewall is in between")
+      hint: addresses.first?.isTCP == false
+        ? "check that the NBD server runs there and that this user may open its socket"
+        : "check that the NBD server runs there and that no firewall is in between")
   }
 }
 

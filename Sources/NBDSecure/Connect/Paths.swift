@@ -22,6 +22,9 @@ func fileExists(_ path: String) -> Bool {
   }
 }
 
+/// Whether the names in a directory can be looked up.
+func isSearchable(_ directory: String) -> Bool { unsafe access(directory, X_OK) == 0 }
+
 /// A path without symbolic links; nil where it does not exist.
 func realPath(_ path: String) -> String? {
   guard let resolved = unsafe realpath(path, nil) else { return nil }

@@ -208,6 +208,8 @@ extension ConnectionOptions {
     case .psk: return psk
     case nil: break
     }
+    // One that cannot be looked into is told when it is loaded.
+    guard isSearchable(directory) else { return x509 }
     let hasCA = fileExists("\(directory)/ca-cert.pem")
     let hasKeys = fileExists("\(directory)/keys.psk")
     if hasCA, hasKeys {
