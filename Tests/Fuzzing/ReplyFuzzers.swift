@@ -108,6 +108,7 @@ private final class ScriptedChannel: Channel {
     return count
   }
 
+  var isWornOut: Bool { false }
   var hasBufferedInput: Bool { false }
 
   func send(_ bytes: UnsafeRawBufferPointer) throws(LinkLost) -> Int {
