@@ -74,8 +74,12 @@ let package = Package(
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    // Drives NBDKernel alone, from the scripts that the guest runs.
+    .executableTarget(
+      name: "kernel-probe", dependencies: ["LinuxIO", "NBDKernel"], path: "Tests/KernelProbe",
+      swiftSettings: testing),
     .testTarget(
-      name: "KernelTests", dependencies: ["TestSupport"], exclude: ["guest"],
+      name: "KernelTests", dependencies: ["TestSupport", "kernel-probe"], exclude: ["guest"],
       swiftSettings: testing),
   ],
   cLanguageStandard: .gnu17

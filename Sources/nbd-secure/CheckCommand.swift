@@ -21,7 +21,7 @@ struct CheckCommand: ParsableCommand {
     if output.json {
       try Diagnostics.printJSON(report)
     } else {
-      for line in Self.lines(report, quiet: common.quiet) { Diagnostics.print(line) }
+      Diagnostics.print(Self.lines(report, quiet: common.quiet))
     }
     // The report is the result; what it ends with is for scripts.
     if let failure = report.failure { throw SilentExit(status: ExitStatus.of(failure.code)) }

@@ -19,13 +19,18 @@ enum Diagnostics {
       hint: "what was asked for is done, but its result was not told")
   }
 
-  /// A line of a result.
-  static func print(_ line: String) { write(line + "\n", to: 1) }
+  /// A result of one line.
+  static func print(_ line: String) { print([line]) }
+
+  /// A whole result, in one write: a reader such as `grep -q` may leave after its first line, and
+  /// what it did not wait for is not lost output.
+  static func print(_ lines: [String]) {
+    printText(lines.reduce(into: "") { $0 += $1 + "\n" })
+  }
 
   /// A label and its value, aligned.
-  static func printRow(_ label: String, _ value: String) {
-    let padding = String(repeating: " ", count: max(20 - label.count, 1))
-    print(oneLine(label + padding + value))
+  static func row(_ label: String, _ value: String) -> String {
+    oneLine(label + String(repeating: " ", count: max(20 - label.count, 1)) + value)
   }
 
   /// A result for machines.

@@ -22,6 +22,6 @@ struct ImportNBDTabCommand: ParsableCommand {
     let table = try NBDTabImport(file: file, output: output)
     try table.write()
     for line in table.notes { Diagnostics.note(line) }
-    for path in table.files { Diagnostics.print(path) }
+    Diagnostics.print(table.files)
   }
 }

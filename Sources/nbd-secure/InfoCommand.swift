@@ -18,7 +18,7 @@ struct InfoCommand: ParsableCommand {
     if output.json {
       try Diagnostics.printJSON(report)
     } else {
-      for (label, value) in Self.rows(report) { Diagnostics.printRow(label, value) }
+      Diagnostics.print(Self.rows(report).map(Diagnostics.row))
     }
   }
 

@@ -19,11 +19,12 @@ struct ListCommand: ParsableCommand {
       try Diagnostics.printJSON(exports)
       return
     }
-    for export in exports {
+    let lines = exports.map { export in
       // The tab is ours: one in a server's text would pass for another column.
       let name = export.name.isEmpty ? "\"\"" : export.name
       let texts = [name, export.description].compactMap(\.self)
-      Diagnostics.print(texts.map(Diagnostics.oneLine).joined(separator: "\t"))
+      return texts.map(Diagnostics.oneLine).joined(separator: "\t")
     }
+    Diagnostics.print(lines)
   }
 }

@@ -25,7 +25,7 @@ struct PolicyShowCommand: ParsableCommand {
     if output.json {
       try Diagnostics.printJSON(description)
     } else {
-      for line in description.lines { Diagnostics.print(Diagnostics.oneLine(line)) }
+      Diagnostics.print(description.lines.map(Diagnostics.oneLine))
     }
   }
 }
@@ -56,8 +56,8 @@ struct PolicyExplainCommand: ParsableCommand {
     if output.json {
       try Diagnostics.printJSON(report)
     } else {
-      for line in report.explanation.lines { Diagnostics.print(Diagnostics.oneLine(line)) }
-      for line in report.unknown { Diagnostics.print(Diagnostics.oneLine("note: \(line)")) }
+      let lines = report.explanation.lines + report.unknown.map { "note: \($0)" }
+      Diagnostics.print(lines.map(Diagnostics.oneLine))
     }
     // The explanation is the result; what it ends with is for scripts.
     if let failure = report.failure { throw SilentExit(status: ExitStatus.of(failure.code)) }

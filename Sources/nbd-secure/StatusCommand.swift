@@ -34,11 +34,10 @@ struct StatusCommand: ParsableCommand {
       return
     }
     if found.isEmpty, !common.quiet { Diagnostics.note("nothing is attached") }
-    for (number, status) in found.enumerated() {
-      if number > 0 { Diagnostics.print("") }
-      Diagnostics.print(status.device)
-      for (label, value) in Self.rows(status) { Diagnostics.printRow("  " + label, value) }
+    let blocks = found.map { status in
+      [status.device] + Self.rows(status).map { Diagnostics.row("  " + $0, $1) }
     }
+    Diagnostics.print(Array(blocks.joined(separator: [""])))
   }
 
   private static func rows(_ status: AttachmentStatus) -> [(String, String)] {

@@ -11,6 +11,6 @@ struct UdevPropertiesCommand: ParsableCommand {
   @Argument var device: String
 
   mutating func run() throws {
-    for property in try Attachments.deviceProperties(of: device) { Diagnostics.print(property) }
+    Diagnostics.print(try Attachments.deviceProperties(of: device))
   }
 }

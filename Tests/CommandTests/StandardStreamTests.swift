@@ -28,4 +28,12 @@ import Testing
     #expect(outcome.status == 74)
     #expect(outcome.stderr.contains("standard output: cannot be written"))
   }
+
+  /// A reader that leaves after the first line has heard all that it wanted.
+  @Test func earlyReadersAreNoError() throws {
+    let script =
+      "set -o pipefail; for i in $(seq 50); do \"$1\" policy show | grep -q . || exit; done"
+    let outcome = try run("/bin/bash", ["-c", script, "bash", nbdSecurePath])
+    #expect(outcome.status == 0, "\(outcome)")
+  }
 }

@@ -40,6 +40,13 @@ import Testing
   ])
   func holdsInTrouble(_ scenario: Scenario) throws { try passes(scenario) }
 
+  /// The kernel layer by itself, driven by kernel-probe.
+  @Test(arguments: [
+    Scenario("netlink"), Scenario("ioctl"), Scenario("reconfigure"), Scenario("use"),
+    Scenario("support"), Scenario("no-tls", guest: ["--modules", "nbd"]),
+  ])
+  func driverIsUnderstood(_ scenario: Scenario) throws { try passes(scenario) }
+
   @Test func guestReportsFailure() throws {
     let seen = try Scenario("boot", "3").play()
     #expect(seen.status == 3, "\(seen)")

@@ -26,6 +26,9 @@ fail() {
 }
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 
+# has: like grep -q, but reads to the end: who writes to it must not fail because it left.
+has() { grep "$@" >/dev/null; }
+
 # serve [--psk] SIZE [NBDKIT-ARGUMENTS]: an nbdkit with a disk image, on the next port.
 # Sets $port, $server and $image.
 serve() {

@@ -9,6 +9,9 @@ fail() {
   failures=$((failures + 1))
 }
 
+# has: like grep -q, but reads to the end: who writes to it must not fail because it left.
+has() { grep "$@" >/dev/null; }
+
 # expect WHAT WANTED GOT
 expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
 
