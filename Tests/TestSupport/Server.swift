@@ -158,7 +158,11 @@ package final class Server: Sendable {
           break
         }
         // Another process may have been given the port in between.
-        guard attempt < 5 else { throw SystemError(launch.program, because: started.description) }
+        guard attempt < 5 else {
+          let daemon = launch.daemon.map { "process \($0)" } ?? "no process"
+          throw SystemError(
+            launch.program, because: "\(daemon) listens on port \(candidate): \(started)")
+        }
       }
     }
   }
