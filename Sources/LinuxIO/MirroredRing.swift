@@ -3,41 +3,55 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// A ring buffer whose pages are mapped twice, back to back: every run of up to `capacity` bytes is
-/// contiguous in memory, wherever in the ring it starts.
+/// Memory for a stream of bytes that goes round in it, addressed by positions that only grow. Its
+/// beginning is mapped once more behind its end, so that short runs never wrap.
+///
+/// The second mapping is no larger than the runs that must not be cut: pages mapped twice are counted
+/// twice by all who look at a process's memory, and locked twice.
 @safe
 package struct MirroredRing: ~Copyable {
   /// How many bytes it holds, a multiple of the page size.
   package let capacity: Int
-  /// The start of the first mapping; `2 * capacity` bytes are valid from here.
-  @unsafe package let base: UnsafeMutableRawPointer
-  /// Where the oldest byte is, below `capacity`.
-  package private(set) var start = 0
-  /// How many bytes are held.
-  package private(set) var count = 0
+  /// How many bytes of its beginning follow its end, a multiple of the page size.
+  package let mirrored: Int
+  private let base: UnsafeMutableRawPointer
 
-  /// Maps a ring of at least that many bytes, rounded up to whole pages.
-  package init(capacity wanted: Int) throws(Errno) {
+  /// Maps a ring of at least `capacity` bytes, of which at least `mirrored` can be had in one run
+  /// from everywhere; both are rounded up to whole pages.
+  ///
+  /// - Throws: `Errno`: `invalidArgument` where a size is no size, else what the kernel says.
+  package init(capacity: Int, mirrored: Int) throws(Errno) {
     let page = ThisProcess.pageSize
-    guard wanted > 0, wanted <= 1 << 40 else { throw .invalidArgument }
-    let rounded = (wanted + page - 1) / page * page
-    unsafe base = try Self.mapTwice(rounded)
-    capacity = rounded
+    guard mirrored > 0, mirrored <= capacity, capacity <= 1 << 40 else { throw .invalidArgument }
+    let whole = (capacity + page - 1) / page * page
+    let again = (mirrored + page - 1) / page * page
+    unsafe base = try Self.mapTwice(whole, again)
+    (self.capacity, self.mirrored) = (whole, again)
   }
 
-  deinit { unsafe munmap(base, 2 * capacity) }
+  deinit { unsafe munmap(base, capacity + mirrored) }
 
-  private static func mapTwice(_ size: Int) throws(Errno) -> UnsafeMutableRawPointer {
+  /// The bytes from a position of the stream on that lie in one run: `mirrored` of them at least.
+  @unsafe package func run(from position: UInt64) -> UnsafeMutableRawBufferPointer {
+    let start = Int(position % UInt64(capacity))
+    return unsafe UnsafeMutableRawBufferPointer(
+      start: base + start, count: min(capacity, capacity + mirrored - start))
+  }
+
+  private static func mapTwice(
+    _ size: Int, _ mirrored: Int
+  ) throws(Errno) -> UnsafeMutableRawPointer {
     let file = try unsafe Descriptor(checking: clinux_memfd("nbd-secure-ring"))
     try check(ftruncate(file.raw, size))
-    let reserved = try unsafe map(nil, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+    let reserved = try unsafe map(
+      nil, size + mirrored, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1)
     do {
-      for offset in [0, size] {
+      for (offset, length) in [(0, size), (size, mirrored)] {
         _ = try unsafe map(
-          reserved + offset, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.raw)
+          reserved + offset, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.raw)
       }
     } catch {
-      unsafe munmap(reserved, 2 * size)
+      unsafe munmap(reserved, size + mirrored)
       throw error
     }
     return unsafe reserved
@@ -51,37 +65,5 @@ package struct MirroredRing: ~Copyable {
       unsafe mapped != MAP_FAILED
     else { throw lastErrno() }
     return unsafe mapped
-  }
-
-  /// How many more bytes fit.
-  package var free: Int { capacity - count }
-
-  /// The bytes held, oldest first.
-  @unsafe package var readable: UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(start: base + start, count: count)
-  }
-
-  /// The free space, to be filled from its start.
-  @unsafe package var writable: UnsafeMutableRawBufferPointer {
-    let end = start + count
-    return unsafe UnsafeMutableRawBufferPointer(
-      start: base + (end >= capacity ? end - capacity : end), count: free)
-  }
-
-  /// Counts `bytes` as held that were put at the start of `writable`; more than fit are ignored.
-  package mutating func produced(_ bytes: Int) { count += max(0, min(bytes, free)) }
-
-  /// Lets go of the oldest `bytes`; of all when there are fewer.
-  package mutating func consumed(_ bytes: Int) {
-    let bytes = max(0, min(bytes, count))
-    start += bytes
-    if start >= capacity { start -= capacity }
-    count -= bytes
-  }
-
-  /// Lets go of everything.
-  package mutating func clear() {
-    start = 0
-    count = 0
   }
 }

@@ -75,22 +75,25 @@ final class Scratch {
   }
 
   @Test func ringIsContiguousEverywhere() throws {
-    var ring = try MirroredRing(capacity: 5000)
-    #expect(ring.capacity == 8192)
-    ring.produced(8000)
-    ring.consumed(8000)
-    #expect(ring.free == 8192)
-    ring.writable.copyBytes(from: (0..<8192).map { UInt8(truncatingIfNeeded: $0) })
-    ring.produced(9000)
-    #expect(ring.count == 8192)
-    #expect(ring.free == 0)
-    #expect(ring.readable.elementsEqual((0..<8192).map { UInt8(truncatingIfNeeded: $0) }))
-    ring.consumed(100)
-    #expect(ring.readable.first == 100)
-    #expect(ring.start == 8100)
-    ring.consumed(1 << 20)
-    #expect(ring.count == 0)
-    #expect(throws: Errno.invalidArgument) { _ = try MirroredRing(capacity: 0).capacity }
+    let ring = try MirroredRing(capacity: 9000, mirrored: 5000)
+    #expect(ring.capacity == 12288)
+    #expect(ring.mirrored == 8192)
+    let whole = ring.run(from: 0)
+    #expect(whole.count == 12288)
+    whole.copyBytes(from: (0..<12288).map { UInt8(truncatingIfNeeded: $0 / 64) })
+    // Across the end, from a position that has gone round: what lies at the beginning follows.
+    let across = ring.run(from: 3 * 12288 + 12000)
+    #expect(across.count == 8192 + 288)
+    #expect(Array(across[..<288]) == Array(whole[12000...]))
+    #expect(Array(across[288...]) == Array(whole[..<8192]))
+    across[300] = 77
+    #expect(whole[12] == 77)
+    #expect(throws: Errno.invalidArgument) {
+      _ = try MirroredRing(capacity: 0, mirrored: 1).capacity
+    }
+    #expect(throws: Errno.invalidArgument) {
+      _ = try MirroredRing(capacity: 4096, mirrored: 8192).capacity
+    }
   }
 
   @Test func wipeEmpties() {

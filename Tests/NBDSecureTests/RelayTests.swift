@@ -104,6 +104,23 @@ import Testing
     #expect(try rig.reconnect().0 == 0)
   }
 
+  /// A kept write lies across the ring's end, beyond what the ring mirrors, and is repeated whole.
+  @Test func aWriteAcrossTheEndOfTheRingIsRepeated() throws {
+    let length = 3 << 20
+    let rig = try RelayRig(size: length, flushWindow: 4 << 20)
+    rig.lane.run()
+    let pattern = (0..<(length + 256)).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
+    for number in 0..<(2 * rig.relay.ring.capacity / length) {
+      let payload = Array(pattern[number..<(number + length)])
+      #expect(try rig.client.call(.write, offset: 0, length: length, payload: payload).0 == nil)
+      rig.server.crash()
+      _ = rig.outcome()
+      #expect(try rig.reconnect() == (1, 0))
+      #expect(try rig.client.call(.flush).0 == nil)
+      #expect(rig.server.stableContents == payload, "the write number \(number)")
+    }
+  }
+
   @Test func aWriteThatCannotBeRepeatedFailsTheNextFlush() throws {
     let rig = try RelayRig()
     rig.lane.run()

@@ -127,7 +127,8 @@ final class Relay: @unchecked Sendable {
     self.settings = settings
     self.clock = clock
     let window = settings.flushWindow + Limits.inFlightBytes
-    ring = try MirroredRing(capacity: Limits.roundedUp(window))
+    ring = try MirroredRing(
+      capacity: Limits.roundedUp(window), mirrored: Limits.mirrored)
     wake = try EventSignal()
     unsafe replies = .allocate(byteCount: Limits.replyBuffer, alignment: 4096)
     unsafe scratch = .allocate(byteCount: Request.size, alignment: 8)

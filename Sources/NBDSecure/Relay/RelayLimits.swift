@@ -17,6 +17,8 @@ extension Relay {
     static let replyBuffer = 256 << 10
     /// Most that is read from the plain side at once.
     static let plainRead = 256 << 10
+    /// The longest run of requests that must not wrap: what was read, moved by less than itself.
+    static let mirrored = 2 * plainRead
     /// Each buffer of the socket pair to the kernel, bytes.
     static let socketBuffer: Int32 = 1 << 20
     /// Replies of our own (refusals) that wait for the plain side.

@@ -9,9 +9,11 @@ extension Relay {
     journal.isEmpty ? sent : min(journal[journal.first].start, sent)
   }
 
-  /// Where a position of the stream is in memory; as many bytes as the ring holds follow it.
-  func place(of position: UInt64) -> UnsafeMutableRawPointer {
-    unsafe ring.base + Int(position % UInt64(ring.capacity))
+  /// At most `count` bytes of the stream from a position on, as far as they lie in one run: all of
+  /// them where they are no more than the ring mirrors.
+  func bytes(from position: UInt64, atMost count: Int) -> UnsafeMutableRawBufferPointer {
+    let run = unsafe ring.run(from: position)
+    return unsafe UnsafeMutableRawBufferPointer(rebasing: run[..<min(run.count, count)])
   }
 
   /// Whether the ring takes more.
@@ -52,9 +54,7 @@ extension Relay {
     let count = min(room, Limits.plainRead)
     // A receive of nothing would look like the end.
     guard count > 0 else { return }
-    let place = unsafe UnsafeMutableRawBufferPointer(
-      start: place(of: head), count: count)
-    switch unsafe receive(plain, into: place) {
+    switch unsafe receive(plain, into: bytes(from: head, atMost: count)) {
     case .bytes(let n): head += UInt64(n)
     case .wouldBlock: return
     case .closed: throw .plainClosed("the plain side was closed")
@@ -80,8 +80,7 @@ extension Relay {
       }
       discarding = false
       guard head - parsed >= UInt64(Request.size) else { return }
-      let header = unsafe UnsafeMutableRawBufferPointer(
-        start: place(of: parsed), count: Request.size)
+      let header = unsafe bytes(from: parsed, atMost: Request.size)
       guard let request = unsafe decodeRequest(UnsafeRawBufferPointer(header)) else {
         throw .plainClosed("the plain side sent something that is not a request")
       }
@@ -115,9 +114,14 @@ extension Relay {
     guard let from = refusedFrom, sent == parsed, parsed > from else { return }
     let rest = Int(head - parsed)
     guard rest <= Limits.plainRead else { return }
-    // Both in one run of addresses, so that an overlap is seen as one.
-    let target = unsafe place(of: from)
-    unsafe target.copyMemory(from: target + Int(parsed - from), byteCount: rest)
+    let gap = Int(parsed - from)
+    // Where the two overlap they must be seen to, in one run of addresses.
+    let source =
+      gap < rest
+      ? unsafe UnsafeMutableRawBufferPointer(
+        rebasing: bytes(from: from, atMost: gap + rest)[gap...])
+      : unsafe bytes(from: parsed, atMost: rest)
+    unsafe bytes(from: from, atMost: rest).copyMemory(from: UnsafeRawBufferPointer(source))
     head = from + UInt64(rest)
     parsed = from
     sent = from
@@ -196,9 +200,8 @@ extension Relay {
   private func give(to channel: any Channel) throws(RelayStop) {
     do {
       while sent < parsed {
-        let bytes = unsafe UnsafeRawBufferPointer(
-          start: place(of: sent), count: Int(parsed - sent))
-        let taken = unsafe try channel.send(bytes)
+        let bytes = unsafe bytes(from: sent, atMost: Int(parsed - sent))
+        let taken = unsafe try channel.send(UnsafeRawBufferPointer(bytes))
         sent += UInt64(taken)
         if taken == 0, try !channel.flush() { return }
       }
@@ -292,9 +295,10 @@ extension Relay {
       if isWrite {
         // The ring still holds the request as it was sent, our cookie included.
         let start = journal[slot.entry].start + UInt64(resendSent)
-        let bytes = unsafe UnsafeRawBufferPointer(
-          start: place(of: start), count: length - resendSent)
-        do { taken = unsafe try channel.send(bytes) } catch { throw .lost(error) }
+        let bytes = unsafe bytes(from: start, atMost: length - resendSent)
+        do { taken = unsafe try channel.send(UnsafeRawBufferPointer(bytes)) } catch {
+          throw .lost(error)
+        }
       } else {
         taken = try sendHeader(of: index, over: channel, from: resendSent)
       }

@@ -90,10 +90,13 @@ struct Replay {
     unsafe encode(request, into: relay.scratch)
     unsafe try sendAll(UnsafeRawBufferPointer(relay.scratch), by: deadline)
     if entry.type == Command.write.rawValue {
-      let start = entry.start + UInt64(Request.size)
-      unsafe try sendAll(
-        UnsafeRawBufferPointer(
-          start: relay.place(of: start), count: Int(entry.length)), by: deadline)
+      var position = entry.start + UInt64(Request.size)
+      let end = position + UInt64(entry.length)
+      while position < end {
+        let part = unsafe relay.bytes(from: position, atMost: Int(end - position))
+        unsafe try sendAll(UnsafeRawBufferPointer(part), by: deadline)
+        position += UInt64(part.count)
+      }
     }
     while try !channel.flush() { try wait(write: true, by: deadline) }
   }
