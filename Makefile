@@ -14,7 +14,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 RELEASE_FLAGS := -c release --static-swift-stdlib --product nbd-secure -Xlinker -s
 RELEASE       := .build/release/nbd-secure
 
-.PHONY: all demo test soak test-full fuzz test-sanitized bench deb install install-files clean format
+.PHONY: all demo test soak test-full fuzz test-sanitized bench docs deb install install-files clean format
 .PHONY: lint
 
 all:
@@ -54,6 +54,11 @@ test-full:
 	scripts/test
 	scripts/test-package
 
+# The library's documentation, for Xcode or a web server, in .build/docs.
+docs:
+	$(SWIFT) build
+	scripts/build-docs
+
 # A Debian package in .build/deb.
 deb: all
 	scripts/build-deb
@@ -82,7 +87,7 @@ clean:
 	$(SWIFT) package clean
 
 format:
-	$(SWIFT) format -i -r Package.swift Sources Tests
+	$(SWIFT) format -i -r Package.swift Sources Tests examples
 
 lint:
-	$(SWIFT) format lint --strict -r Package.swift Sources Tests
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests examples

@@ -59,6 +59,10 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+    // What the library's documentation shows.
+    .executableTarget(
+      name: "library-example", dependencies: ["NBDSecure"], path: "examples/library",
+      swiftSettings: strict),
     .target(name: "CTestSupport", path: "Tests/CTestSupport"),
     .target(
       name: "TestSupport", dependencies: ["CTestSupport", "CGnuTLSLibrary"],
@@ -72,7 +76,9 @@ let package = Package(
       name: "NBDSecureTests", dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "TestSupport"],
       swiftSettings: testing),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
-    .testTarget(name: "InteropTests", dependencies: ["TestSupport"], swiftSettings: testing),
+    .testTarget(
+      name: "InteropTests", dependencies: ["TestSupport", "library-example"],
+      swiftSettings: testing),
     .testTarget(name: "HostileServerTests", dependencies: ["TestSupport"], swiftSettings: testing),
     // Drives NBDKernel alone, from the scripts that the guest runs.
     .executableTarget(

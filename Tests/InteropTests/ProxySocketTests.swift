@@ -55,7 +55,7 @@ import Testing
     #expect(live.deviations(status: 1, saying: [proxy.socket, "in use"]) == [])
     #expect(try run("nbdinfo", ["--size", proxy.uri]).status == 0)
 
-    let note = try proxy.file("note")
+    let note = proxy.file("note")
     try "precious".write(toFile: note, atomically: true, encoding: .utf8)
     let file = try nbdSecure(["proxy", "--listen", note] + server.endpoint)
     #expect(file.deviations(status: 1, saying: [note, "not a socket"]) == [])

@@ -31,6 +31,7 @@ public enum Check {
   /// - Parameters:
   ///   - options: what `request` is made of, for what can be said where that fails.
   ///   - trace: hears each step of the negotiation; never key material.
+  ///   - request: makes the request; what it throws becomes a part of the report.
   /// - Throws: `NBDSecureError` with `.usage`; all else is in the report.
   public static func attachment(
     _ options: ConnectionOptions, trace: @escaping @Sendable (String) -> Void,

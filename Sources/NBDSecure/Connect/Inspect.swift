@@ -37,6 +37,7 @@ public struct Inspection: Sendable {
   private let connector: Connector
 
   /// - Parameters:
+  ///   - request: which server, and how to trust it.
   ///   - warn: hears what the user should know although it is no error.
   ///   - trace: hears each step of the negotiation; never key material.
   public init(

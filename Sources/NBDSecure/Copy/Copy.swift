@@ -12,6 +12,7 @@ public struct Copy: Sendable {
   private let progress: (@Sendable (CopyProgress) -> Void)?
 
   /// - Parameters:
+  ///   - request: what to copy, and where.
   ///   - warn: hears what the user should know although it is no error.
   ///   - trace: hears each step of the negotiation; never key material.
   ///   - progress: hears a few times each second how far the copy is.
