@@ -87,8 +87,16 @@ int clinux_thread_start(unsigned long *out, size_t stack, void *(*start)(void *)
   failed = pthread_attr_setstacksize(&attributes, stack);
   if (!failed && detached)
     failed = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  /* Signals are the first thread's matter: in another a default action would end the process. Those
+     that a fault of the thread itself raises are its own. */
+  sigset_t all, before;
+  sigfillset(&all);
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
   pthread_t thread;
   if (!failed) failed = pthread_create(&thread, &attributes, start, context);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   if (!failed) *out = (unsigned long)thread;
   return failed;
