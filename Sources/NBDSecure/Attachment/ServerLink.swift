@@ -69,6 +69,8 @@ final class ServerLink {
   private var nextAttempt = Deadline.never
   /// When requests fail because the server has been gone for too long.
   private var giveUp = Deadline.never
+  /// The same, kept over connections that came about and answered nothing.
+  private var outageEnds = Deadline.never
   /// Connections that wait for the repetition of unflushed writes.
   private var pending: [Connection] = []
   /// Called where lanes with a dead plain side can get another; those lanes are parked, or the
@@ -125,7 +127,10 @@ final class ServerLink {
     drained = 0
     drainBy = .never
     for lane in lanes { lane.park() }
+    let hasAnswered = lanes.contains(where: \.relay.hasAnswered)
+    let isAwaited = !lanes.allSatisfy(\.relay.inFlight.isEmpty)
     for lane in lanes {
+      lane.relay.hasAnswered = false
       lane.relay.settleUnfinishedReply()
       // The old connection is shut down before anything is repeated on a new one.
       lane.relay.channel?.cut()
@@ -140,7 +145,12 @@ final class ServerLink {
     }
     log.write(.warning, "\(record.subject): lost \(record.server): \(why); reconnecting")
     state = .reconnecting
-    giveUp = .after(seconds: patience.reconnectTimeout)
+    // A connection that answered nothing of what it was asked did not end the outage before it.
+    if hasAnswered || !isAwaited || outageEnds == .never {
+      outageEnds = .after(seconds: patience.reconnectTimeout)
+    }
+    giveUp = outageEnds
+    if !isAwaited { outageEnds = .never }
     if plainDied { renewPlainSides(self) }
     backoff.reset()
     scheduleAttempt()

@@ -26,7 +26,8 @@ final class StateStore: LinkRecord {
   }
 
   func remove() {
-    directory.remove(state.device)
+    // The device may have the next user already: its file is not ours to remove.
+    if directory.read(state.device)?.pid == state.pid { directory.remove(state.device) }
     if state.name != nil { DeviceLink.changed(state.device) }
   }
 

@@ -140,8 +140,8 @@ final class Supervisor {
       return link.state != .connected ? .detached : ending("the kernel let go of the device")
     }
     // While the link is lost nobody reads the plain side: requests wait in a fresh socket.
-    if events.linkDead, link.state != .connected, !link.isRepeating {
-      Self.renewDeadSockets(of: link, binding: binding, log: log)
+    if events.linkDead, link.state != .connected {
+      link.lose("the kernel gave up a socket", plainDied: true)
     }
     return nil
   }
