@@ -28,6 +28,10 @@ final class ModelServer: @unchecked Sendable {
   private(set) var seen: [Command] = []
   /// Errors to give for the n-th next write.
   var failWrites = false
+  /// FLUSH is never answered.
+  var ignoresFlush = false
+  /// The connection ends, its cache kept, behind so many writes; -1 never.
+  var endsAfterWrites = -1
   /// An error for all next writes.
   var writeError: NBDError?
 
@@ -120,10 +124,20 @@ final class ModelServer: @unchecked Sendable {
       if request.flags.contains(.fua) { stable.replaceSubrange(start..<end, with: payload) }
     case .writeZeroes, .trim:
       volatile.replaceSubrange(start..<end, with: repeatElement(0, count: end - start))
-    case .flush: stable = volatile
+    case .flush:
+      if ignoresFlush { return true }
+      stable = volatile
     default: error = .einval
     }
     let reply = SimpleReply(cookie: request.cookie, error: error).encoded + data
+    if request.command == .write, endsAfterWrites > 0 {
+      endsAfterWrites -= 1
+      if endsAfterWrites == 0 {
+        try? sendAll(reply, to: socket, until: .after(seconds: 5))
+        shutdown(socket, Int32(SHUT_RDWR))
+        return false
+      }
+    }
     if request.command == .read, cutReadAfter >= 0 {
       let part = Array(reply.prefix(cutReadAfter))
       cutReadAfter = -1

@@ -94,7 +94,7 @@ import Testing
       return
     }
     let (repeated, failed) = try rig.reconnect()
-    #expect(repeated == 2)
+    #expect(repeated == 1)
     #expect(failed == 0)
     #expect(try rig.client.call(.flush).0 == nil)
     #expect(Array(rig.server.stableContents[0..<4096]) == new)

@@ -59,6 +59,16 @@ struct Journal {
     return index
   }
 
+  /// Lets go of the entries at the end that need no keeping; where the last one's request ends in the
+  /// ring's stream, nil where none is left. Nothing in flight may name an entry.
+  mutating func releaseEnd() -> UInt64? {
+    while first != end, entries[Int((end - 1) & mask)].void { end -= 1 }
+    guard first != end else { return nil }
+    let last = entries[Int((end - 1) & mask)]
+    let payload = last.type == Command.write.rawValue ? UInt64(last.length) : 0
+    return last.start + UInt64(Request.size) + payload
+  }
+
   /// Lets go of the entries at the front that need no keeping.
   ///
   /// - Parameters:

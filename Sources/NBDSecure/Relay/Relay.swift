@@ -103,6 +103,8 @@ final class Relay: @unchecked Sendable {
   /// Where in the stream to the plain side the current reply began.
   var replyStart: UInt64 = 0
   var plainBlocked = false
+  /// When the plain side last took replies again: until then nobody listened to the server.
+  var unblockedAt: UInt64 = 0
 
   /// How many lost writes the plain side has been told of.
   var lostWritesTold: UInt64 = 0
@@ -112,6 +114,9 @@ final class Relay: @unchecked Sendable {
   var isDraining = false
   /// Every request is refused: there has been no server for too long.
   var refusing = false
+
+  /// The server has answered something since the last reconnection.
+  var hasAnswered = false
 
   var counters = RelayCounters()
   /// Where the times of requests are counted; nil where nobody asks for them.
@@ -133,6 +138,7 @@ final class Relay: @unchecked Sendable {
     unsafe replies = .allocate(byteCount: Limits.replyBuffer, alignment: 4096)
     unsafe scratch = .allocate(byteCount: Request.size, alignment: 8)
     poll = RelayPoll(wake: wake.descriptor.raw)
+    lostWritesTold = clock.lostWrites
     unsafe replies.initializeMemory(as: UInt8.self, repeating: 0)
   }
 
@@ -190,7 +196,7 @@ final class Relay: @unchecked Sendable {
     try sendRequests(over: channel, now: now)
     try receiveReplies(from: channel)
     // A reply may have made room, or ended what others had to wait for.
-    if stalled || flushAsked || (resend >= 0 && finishing < 0) {
+    if stalled || flushAsked || !hasRoom || (resend >= 0 && finishing < 0) {
       let before = counters.requests &+ counters.refused
       try sendRequests(over: channel, now: now)
       try deliver()
@@ -221,7 +227,10 @@ final class Relay: @unchecked Sendable {
       if drainRequested.load(ordering: .acquiring) { isDraining = true }
     }
     plainReadable = poll.isReadable(.plain)
-    if poll.isWritable(.plain) { plainBlocked = false }
+    if plainBlocked, poll.isWritable(.plain) {
+      plainBlocked = false
+      unblockedAt = monotonicNanoseconds()
+    }
     channelReadable = pending || poll.isReadable(.channel)
   }
 
@@ -235,7 +244,7 @@ final class Relay: @unchecked Sendable {
     // While the plain side does not take replies, the server is not to blame.
     // Nor for a request whose payload has not come yet.
     guard oldest >= 0, oldest != incoming, !plainBlocked else { return -1 }
-    let due = inFlight[oldest].sentAt &+ settings.ioTimeout
+    let due = max(inFlight[oldest].sentAt, unblockedAt) &+ settings.ioTimeout
     guard due > now else {
       throw .lost(LinkLost(reason: "no reply within \(settings.ioTimeout / 1_000_000_000) s"))
     }

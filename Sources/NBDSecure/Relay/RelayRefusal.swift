@@ -46,10 +46,16 @@ extension Relay {
     resend = -1
     finishing = -1
     sent = parsed
+    // What failed gives its place in the ring back with the next refusals.
+    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+    let kept = journal.releaseEnd() ?? parsed
+    if kept < parsed { refusedFrom = min(refusedFrom ?? kept, kept) }
+    reclaimRefused()
   }
 
   private func forget(_ index: Int32) {
     if inFlight[index].entry != InFlight.noEntry { journal[inFlight[index].entry].void = true }
+    if inFlight[index].own { flushInFlight = false }
     inFlight.release(index)
   }
 
@@ -93,6 +99,10 @@ extension Relay {
     while inFlight.oldest >= 0 { forget(inFlight.oldest) }
     flushInFlight = false
     flushWanted = false
+    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+    // What was read of the old plain side gives the ring back: behind writes that are kept nothing
+    // else would, and a full ring takes nothing that could ask for a FLUSH.
+    head = min(journal.releaseEnd() ?? head, head)
     parsed = head
     sent = head
     payloadLeft = 0
@@ -113,7 +123,6 @@ extension Relay {
     plainBlocked = false
     plainReadable = false
     channelReadable = false
-    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
   }
 
   /// Gives the relay another plain side, a socket pair; what was in flight on the old one is

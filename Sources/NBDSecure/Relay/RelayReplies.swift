@@ -67,10 +67,14 @@ extension Relay {
     if reply.error == .eshutdown {
       throw .lost(LinkLost(reason: "the server is shutting down"))
     }
+    hasAnswered = true
     let failed = reply.error != nil
     if slot.delivered > 0, failed {
       shutdownSocket(plain)
       throw .plainClosed("a reply that was half delivered cannot be finished")
+    }
+    if !failed, index == incoming {
+      throw .brokeProtocol("the server acknowledged a write before it had all of it")
     }
     if slot.own {
       scanned += SimpleReply.size

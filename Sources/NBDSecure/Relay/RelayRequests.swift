@@ -35,6 +35,11 @@ extension Relay {
   func sendRequests(over channel: any Channel, now: UInt64) throws(RelayStop) {
     guard try resendRequests(over: channel, now: now) else { return }
     if plainReadable, wantsRequests(channel) { try readPlain() }
+    // A ring that is full, with no whole request at its end, asks nobody for room: see to it here.
+    if !hasRoom {
+      journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+      noteFlushNeed(for: 0)
+    }
     while true {
       let before = parsed &+ sent
       stalled = false
@@ -110,7 +115,7 @@ extension Relay {
 
   /// Gives the ring back what refused requests took, so that they cannot fill it behind writes that
   /// are kept: what follows them moves to where they began.
-  private func reclaimRefused() {
+  func reclaimRefused() {
     guard let from = refusedFrom, sent == parsed, parsed > from else { return }
     let rest = Int(head - parsed)
     guard rest <= Limits.plainRead else { return }

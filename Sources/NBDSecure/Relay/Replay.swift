@@ -14,7 +14,9 @@ struct Replay {
   private struct Pending {
     let relay: Int
     let index: UInt64
-    let entry: Journal.Entry
+    var entry: Journal.Entry
+    /// How much of the payload comes before the piece that is repeated.
+    var skipped: UInt64 = 0
   }
 
   private let relays: [Relay]
@@ -32,7 +34,7 @@ struct Replay {
     self.idleTimeout = idleTimeout
   }
 
-  /// Repeats the writes; how many there were, and how many the server now refused.
+  /// Repeats the writes; how many requests that took, and how many of them the server now refused.
   ///
   /// - Throws: `LinkLost` when the new connection fails too; nothing is forgotten then.
   func run() throws(LinkLost) -> (repeated: Int, failed: Int) {
@@ -49,6 +51,7 @@ struct Replay {
       }
     }
     queue.sort { $0.entry.submitted < $1.entry.submitted }
+    queue = Self.withoutOverwritten(queue)
 
     var deadline = Deadline.after(seconds: idleTimeout)
     var outstanding: [Int: Pending] = [:]
@@ -79,18 +82,39 @@ struct Replay {
     return (queue.count, failed)
   }
 
+  /// Only what each place holds in the end: a server that lost nothing must at no moment go back to
+  /// what was written over, since the repetition, or we, may end there.
+  private static func withoutOverwritten(_ queue: [Pending]) -> [Pending] {
+    var later = ByteRanges()
+    var pieces: [Pending] = []
+    for pending in queue.reversed() {
+      let entry = pending.entry
+      let whole = entry.offset..<(entry.offset &+ UInt64(entry.length))
+      for gap in later.gaps(in: whole).reversed() {
+        var piece = pending
+        piece.entry.offset = gap.lowerBound
+        piece.entry.length = UInt32(gap.upperBound - gap.lowerBound)
+        piece.skipped = gap.lowerBound - entry.offset
+        pieces.append(piece)
+      }
+      later.insert(whole)
+    }
+    return pieces.reversed()
+  }
+
   private func send(
     _ pending: Pending, cookie: UInt64, by deadline: Deadline
   ) throws(LinkLost) {
     let entry = pending.entry
     var request = Request(.write, cookie: cookie, offset: entry.offset, length: entry.length)
-    request.flags = CommandFlags(rawValue: entry.flags)
+    // That zeroing was fast enough once is no promise of the next server's.
+    request.flags = CommandFlags(rawValue: entry.flags).subtracting(.fastZero)
     request.rawCommand = entry.type
     let relay = relays[pending.relay]
     unsafe encode(request, into: relay.scratch)
     unsafe try sendAll(UnsafeRawBufferPointer(relay.scratch), by: deadline)
     if entry.type == Command.write.rawValue {
-      var position = entry.start + UInt64(Request.size)
+      var position = entry.start + UInt64(Request.size) + pending.skipped
       let end = position + UInt64(entry.length)
       while position < end {
         let part = unsafe relay.bytes(from: position, atMost: Int(end - position))

@@ -18,9 +18,7 @@ struct ByteRanges: Hashable, Sendable {
   /// Adds a range; it may overlap what is there.
   mutating func insert(_ range: Range<UInt64>) {
     guard !range.isEmpty else { return }
-    // Copies go mostly forwards: the place is near the end.
-    var first = ranges.count
-    while first > 0, ranges[first - 1].upperBound >= range.lowerBound { first -= 1 }
+    let first = firstEnding(atOrAfter: range.lowerBound)
     var last = first
     var union = range
     while last < ranges.count, ranges[last].lowerBound <= range.upperBound {
@@ -37,11 +35,22 @@ struct ByteRanges: Hashable, Sendable {
   func gaps(in whole: Range<UInt64>) -> [Range<UInt64>] {
     var gaps: [Range<UInt64>] = []
     var start = whole.lowerBound
-    for range in ranges where range.upperBound > start && range.lowerBound < whole.upperBound {
+    for range in ranges[firstEnding(atOrAfter: start)...] {
+      guard range.lowerBound < whole.upperBound else { break }
       if range.lowerBound > start { gaps.append(start..<range.lowerBound) }
-      start = range.upperBound
+      start = max(start, range.upperBound)
     }
     if start < whole.upperBound { gaps.append(start..<whole.upperBound) }
     return gaps
+  }
+
+  /// The index of the first range that ends at or after a position.
+  private func firstEnding(atOrAfter position: UInt64) -> Int {
+    var (low, high) = (0, ranges.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if ranges[middle].upperBound < position { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 }
