@@ -177,6 +177,13 @@ void cgt_channel_free(cgt_channel *c) {
 
 gnutls_session_t cgt_channel_session(const cgt_channel *c) { return c->session; }
 
+int cgt_channel_handshake(cgt_channel *c) {
+  c->starved = false;
+  return gnutls_handshake(c->session);
+}
+
+bool cgt_channel_is_starved(const cgt_channel *c) { return c->starved; }
+
 ssize_t cgt_channel_receive(cgt_channel *c, void *bytes, size_t count) {
   for (int i = 0; i < dataless_records_at_once; i++) {
     c->starved = false;

@@ -75,13 +75,13 @@ extension TLSSession {
     try wait(forInput: orInput, until: deadline, phase: phase)
   }
 
-  private func writeOnce(_ phase: Phase) throws(TLSError) -> Bool {
+  func writeOnce(_ phase: Phase) throws(TLSError) -> Bool {
     let result = unsafe cgt_channel_flush(channel)
     guard result >= 0 else { throw lost(errno: -result, phase: phase) }
     return result == 1
   }
 
-  private func wait(forInput: Bool, until deadline: Deadline, phase: Phase) throws(TLSError) {
+  func wait(forInput: Bool, until deadline: Deadline, phase: Phase) throws(TLSError) {
     let result = unsafe cgt_channel_wait(channel, forInput, deadline.remainingMilliseconds)
     if result == 0 { throw TLSSession.late(phase) }
     guard result > 0 else { throw lost(errno: -result, phase: phase) }

@@ -10,7 +10,7 @@ extension TLSSession {
   package func handshake(deadline: Deadline) throws(TLSError) {
     var warnings = 0
     while true {
-      let code = unsafe gnutls_handshake(session)
+      let code = unsafe cgt_channel_handshake(channel)
       if code == GNUTLS_E_SUCCESS { break }
       if code == GNUTLS_E_WARNING_ALERT_RECEIVED, warnings < TLSSession.mostWarnings {
         warnings += 1
@@ -19,7 +19,14 @@ extension TLSSession {
       guard code == GNUTLS_E_AGAIN || code == GNUTLS_E_INTERRUPTED else {
         throw abandon(code)
       }
-      try send(until: deadline, orInput: true, phase: .handshake)
+      let isWritten = try writeOnce(.handshake)
+      // A message may span any number of records, and the rest of it lie in our buffer already.
+      let isStarved = unsafe cgt_channel_is_starved(channel)
+      if isWritten, !isStarved {
+        if deadline.hasPassed { throw TLSSession.late(.handshake) }
+        continue
+      }
+      try wait(forInput: true, until: deadline, phase: .handshake)
     }
     try drain(until: deadline, phase: .handshake)
     let proved = try prove()

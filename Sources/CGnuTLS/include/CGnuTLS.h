@@ -46,6 +46,15 @@ void cgt_channel_free(cgt_channel *channel);
 gnutls_session_t cgt_channel_session(const cgt_channel *channel);
 
 /*
+ * A step of the handshake: the library's code. GNUTLS_E_AGAIN also comes after a record that ended
+ * inside a message: only where the channel is starved, or has output, is the socket to be waited for.
+ */
+int cgt_channel_handshake(cgt_channel *channel);
+
+/* Whether the last handshake step or receive wanted bytes that the socket did not have. */
+bool cgt_channel_is_starved(const cgt_channel *channel);
+
+/*
  * The next decrypted bytes. > 0: so many; 0: the peer's close_notify; GNUTLS_E_AGAIN: nothing
  * complete is there (or many records without data: see cgt_channel_buffered_input); else an error.
  */
