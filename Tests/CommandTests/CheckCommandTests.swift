@@ -83,7 +83,7 @@ import Testing
 
   @Test func unknownHostsAndSilentPorts() throws {
     let unknown = try check(
-      "--hostname", String(repeating: "a", count: 64) + ".example", "--tls-creds", pki.trustOnly)
+      "--hostname", String(repeating: "a", count: 60) + ".example", "--tls-creds", pki.trustOnly)
     #expect(unknown.failures.last?.code == "unknownHost", "\(unknown.outcome)")
     #expect(unknown.outcome.status == unknown.expected(68))
     let port = try freePort()

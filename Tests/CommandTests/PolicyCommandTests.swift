@@ -85,7 +85,7 @@ import Testing
   }
 
   @Test func explainSaysWhatItCouldNotAsk() throws {
-    let unknown = String(repeating: "a", count: 64) + ".example"
+    let unknown = String(repeating: "a", count: 60) + ".example"
     let seen = try nbdSecure(
       "policy", "explain", "--json", "--hostname", unknown, "--tls-creds",
       directory.file("missing"))

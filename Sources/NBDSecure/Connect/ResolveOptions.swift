@@ -18,7 +18,7 @@ extension ConnectionRequest {
     self.init(
       endpoint: endpoint, credentials: source.credentials, credentialOrigin: source.origin,
       tlsHostname: try options.tlsHostname.map { name throws(NBDSecureError) in
-        try nonEmpty(name, option: "--tls-hostname")
+        try HostName.checked(name, option: "--tls-hostname")
       },
       minimumVersion: try options.checkedMinimumVersion(), priority: options.tlsPriority,
       pins: try options.checkedPins(), policyFiles: options.policyFiles.map(absolutePath),
@@ -126,19 +126,16 @@ extension ConnectionOptions {
       if address != nil { throw usage("--address goes with --hostname") }
     }
     if let hostname {
-      let host = try nonEmpty(hostname, option: "--hostname")
-      guard !host.utf8.contains(where: { $0 <= 0x20 || $0 == 0x2f }) else {
-        throw usage("--hostname \"\(host)\": not a host name")
-      }
+      let host = try HostName.checked(hostname, option: "--hostname")
       let number = port ?? Int(Endpoint.defaultPort)
       guard let port = UInt16(exactly: number), port > 0 else {
         throw usage("--port \(number): must be between 1 and 65535")
       }
       let address = try address.map { text throws(NBDSecureError) in
-        try nonEmpty(text, option: "--address")
+        try HostName.checked(text, option: "--address")
       }
       return Endpoint(
-        transport: .tcp(host: withoutBrackets(host), port: port, address: address), export: name)
+        transport: .tcp(host: host, port: port, address: address), export: name)
     }
     if let unix {
       let path = absolutePath(try nonEmpty(unix, option: "--unix"))
@@ -260,9 +257,4 @@ extension ConnectionOptions {
     }
     return pins
   }
-}
-
-/// An IPv6 literal is often written in brackets.
-private func withoutBrackets(_ host: String) -> String {
-  host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
 }

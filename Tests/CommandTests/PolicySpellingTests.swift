@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// However what is denied is spelt, not a byte reaches it.
+@Suite struct PolicySpellingTests {
+  private let pki: PKI
+  private let directory: TemporaryDirectory
+
+  init() throws {
+    pki = try PKI.shared.get()
+    directory = try TemporaryDirectory()
+  }
+
+  static let hosts: [[String]] =
+    [
+      "localhost", "LOCALHOST", "localhost.", "localhost..", "localhost...", ".localhost",
+      "local\\104ost", "localhos\\t", "[localhost]", "localhost%lo", "localhost ", "ｌocalhost",
+    ].flatMap { name in
+      [
+        ["--hostname", name, "--address", "127.0.0.1", "--port", "PORT"],
+        ["--hostname", name, "--port", "PORT"],
+        ["--hostname", "server.example", "--address", name, "--port", "PORT"],
+        [
+          "--hostname", "server.example", "--address", "127.0.0.1", "--port", "PORT",
+          "--tls-hostname", name, "X509",
+        ],
+      ]
+    }
+    + ["localhost..", "local%5C104ost", "loc%61lhost", "LOCALHOST", "localhost%2e"].map {
+      ["nbds://\($0):PORT/", "--address", "127.0.0.1"]
+    }
+
+  @Test(arguments: hosts) func hostIsDenied(_ arguments: [String]) throws {
+    try expectSilence(.ipv4, deny: "host = 'localhost'", arguments)
+  }
+
+  private func expectSilence(
+    _ transport: Transport, deny: String, _ arguments: [String]
+  ) throws {
+    let server = try FakeServer(transport) { try $0.greet() }
+    defer { server.stop() }
+    try expectSilence(server, deny: deny, arguments)
+  }
+
+  private func expectSilence(
+    _ server: FakeServer, deny: String, _ arguments: [String]
+  ) throws {
+    let policy = try directory.write(
+      "policy.toml", "default = 'allow'\n[[rule]]\naction = 'deny'\n\(deny)\n", mode: 0o644)
+    let credentials =
+      arguments.contains("X509") ? ["--tls-creds", pki.trustOnly] : ["--tls-creds", pki.psk]
+    let seen = try nbdSecure(
+      ["info", "--connect-timeout", "5", "--policy", policy] + credentials
+        + arguments.filter { $0 != "X509" }.map {
+          $0.replacingOccurrences(of: "PORT", with: "\(server.port)")
+        })
+    #expect([64, 68, 69, 78].contains(seen.status), "\(arguments): \(seen)")
+    for connection in server.connections {
+      #expect(connection.record.wire.isEmpty, "\(arguments): \(connection.record)")
+    }
+  }
+}
