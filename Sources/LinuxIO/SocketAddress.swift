@@ -32,6 +32,20 @@ package enum SocketAddress: Hashable, Sendable {
     }
   }
 
+  /// Whether it names no host: 0.0.0.0 or ::, IPv4-mapped or not.
+  package var isUnspecified: Bool {
+    switch self {
+    case .ipv4(let address, _): address.allSatisfy { $0 == 0 }
+    case .ipv6(let address, _, _):
+      address.allSatisfy { $0 == 0 } || address.elementsEqual(Self.mappedUnspecified)
+    case .unix, .vsock: false
+    }
+  }
+
+  /// ::ffff:0.0.0.0 (RFC 4291, 2.5.5.2).
+  private static let mappedUnspecified: [UInt8] =
+    [UInt8](repeating: 0, count: 10) + [0xff, 0xff, 0, 0, 0, 0]
+
   /// The bare address as numbers, without port and brackets: "192.0.2.1", "2001:db8::1",
   /// "fe80::1%2"; the path of a Unix socket; the CID of a vsock.
   package var host: String {

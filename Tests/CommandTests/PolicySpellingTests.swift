@@ -36,6 +36,20 @@ import Testing
     try expectSilence(.ipv4, deny: "host = 'localhost'", arguments)
   }
 
+  @Test(arguments: [
+    "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0", "0.0.0.0", "0.0", "::", "[::]",
+    "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:7f00:1", "localhost",
+    "0.0.0.0.",
+  ])
+  func addressIsDenied(_ address: String) throws {
+    for arguments in [
+      ["--hostname", "server.example", "--address", address, "--port", "PORT"],
+      ["--hostname", address, "--port", "PORT"],
+    ] {
+      try expectSilence(.ipv4, deny: "address = ['127.0.0.0/8', '::1']", arguments)
+    }
+  }
+
   private func expectSilence(
     _ transport: Transport, deny: String, _ arguments: [String]
   ) throws {

@@ -12,8 +12,9 @@ extension ConnectionRequest {
     case .vsock(let cid, let port): return [.vsock(cid: cid, port: port)]
     case .tcp(let host, let port, let address):
       let name = address ?? host
+      let found: [SocketAddress]
       do {
-        return try resolve(host: withoutTrailingDot(name), port: port, deadline: deadline)
+        found = try resolve(host: withoutTrailingDot(name), port: port, deadline: deadline)
       } catch {
         switch error.kind {
         case .unknownName:
@@ -28,6 +29,13 @@ extension ConnectionRequest {
             underlying: error)
         }
       }
+      // The kernel connects to a loopback address in its place, of which no rule would know.
+      if let address = found.first(where: \.isUnspecified) {
+        throw NBDSecureError(
+          .unavailable, "\(name): \(address.host) is no server's address",
+          hint: "this machine is 127.0.0.1, or ::1")
+      }
+      return found
     }
   }
 }

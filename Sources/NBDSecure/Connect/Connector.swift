@@ -26,9 +26,9 @@ struct Connector: Sendable {
     let credentials = try LoadedCredentials(request, warn: warn)
     var judge = try PolicyJudge(request, use: use, credentials: credentials)
     let addresses = try request.addresses(by: deadline)
-    let requirements = try judge.ask(about: addresses, goal: goal)
+    let wanted = try judge.ask(about: addresses, goal: goal)
     if let secret = credentials.tls {
-      do { try requirements.check(with: secret.credentials) } catch {
+      do { try wanted.check(with: secret.credentials) } catch {
         throw NBDSecureError(error, server: request.endpoint.server)
       }
     }
@@ -36,6 +36,8 @@ struct Connector: Sendable {
     let address = socket.address
     trace("connected to \(address)")
     observe?(.connected(address))
+    // Nothing is sent before policy has judged where the connection really leads.
+    let requirements = try judge.ask(about: addresses + [address], goal: goal)
     let security: Security = request.isPlaintext ? .plaintext : .tlsRequired
     var dialogue = Dialogue(
       negotiation: Negotiation(goal: goal, security: security, extensions: extensions),
@@ -97,7 +99,9 @@ struct Connector: Sendable {
         if address.isTCP, let seconds = use.userTimeout {
           try setUserTimeout(socket.raw, seconds: seconds)
         }
-        return Connected(descriptor: socket, address: address)
+        // What the kernel made of the address may be another one.
+        let peer = address.isTCP ? try SocketAddress.peer(of: socket.raw) : address
+        return Connected(descriptor: socket, address: peer)
       } catch {
         timedOut = error == .timedOut
         failures.append("\(address): \(error == .timedOut ? "no answer" : "\(error)")")
