@@ -50,6 +50,20 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    String(repeating: "０", count: 16) + String(repeating: "a", count: 16),
+    String(repeating: "a", count: 63) + "é", String(repeating: "a", count: 63),
+  ])
+  func pinsAreNeverDropped(_ digits: String) throws {
+    let server = try FakeServer(.ipv4) { try $0.greet() }
+    defer { server.stop() }
+    let seen = try nbdSecure(
+      "info", "--hostname", "localhost", "--port", "\(server.port)", "--tls-creds",
+      pki.trustOnly, "--tls-pin", "sha256:\(digits)")
+    #expect(seen.deviations(status: 64, saying: ["--tls-pin"]) == [])
+    #expect(server.connections.isEmpty)
+  }
+
   private func expectSilence(
     _ transport: Transport, deny: String, _ arguments: [String]
   ) throws {

@@ -21,7 +21,7 @@ extension AttachRequest {
     let parts: [String] = [
       "credentials=\(connection.credentials)", "tls-hostname=\(connection.tlsHostname ?? "")",
       "tls-min-version=\(connection.minimumVersion)",
-      "tls-priority=\(connection.priority ?? "")", "tls-pin=\(connection.pins.sorted())",
+      "tls-priority=\(connection.priority ?? "")", "tls-pin=\(connection.pins.map(\.hex).sorted())",
       "policy=\(connection.policyFiles)", "device=\(device ?? "")", "read-only=\(readOnly)",
       "connections=\(connections)", "data-path=\(dataPath)", "binding=\(binding)",
       "block-size=\(blockSize.map(String.init) ?? "")", "reconnect-timeout=\(reconnectTimeout)",

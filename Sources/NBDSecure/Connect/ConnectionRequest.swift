@@ -36,8 +36,8 @@ public struct ConnectionRequest: Sendable, Hashable {
   /// "1.2" or "1.3".
   public internal(set) var minimumVersion: String
   public internal(set) var priority: String?
-  /// SHA-256 digests of public keys, lower-case hex.
-  public internal(set) var pins: [String]
+  /// The public keys of which the server must have one; none where it may have any.
+  public internal(set) var pins: [PolicyPin]
   /// Policy files beyond the host's own.
   public internal(set) var policyFiles: [String]
   /// Seconds.

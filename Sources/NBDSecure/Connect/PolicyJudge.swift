@@ -35,7 +35,7 @@ struct PolicyJudge {
     self.question = question
     switch policy.decide(question) {
     case .refused(let refusal): throw NBDSecureError(refusal)
-    case .allowed(let parameters): return requirements(from: parameters)
+    case .allowed(let parameters): return try requirements(from: parameters)
     }
   }
 
@@ -64,13 +64,21 @@ struct PolicyJudge {
       address: address.isTCP ? address.host : nil, session: facts.map(session(of:)))
   }
 
-  private func requirements(from parameters: PolicyParameters) -> TLSRequirements {
-    TLSRequirements(
+  private func requirements(
+    from parameters: PolicyParameters
+  ) throws(NBDSecureError) -> TLSRequirements {
+    let pins = try (parameters.pins ?? []).map { pin throws(NBDSecureError) in
+      guard let digest = PublicKeyPin(pin.description) else {
+        throw NBDSecureError(.forbidden, "\(pin): not the digest of a public key")
+      }
+      return digest
+    }
+    return TLSRequirements(
       minimumVersion: parameters.minimumVersion == .tls13 ? .v13 : .v12,
       priority: request.priority,
       allowedCiphers: parameters.ciphers?.compactMap(TLSCipher.init(rawValue:)),
       allowedGroups: parameters.groups?.compactMap(TLSGroup.init(rawValue:)),
-      pins: Set((parameters.pins ?? []).compactMap { PublicKeyPin($0.description) }))
+      pins: Set(pins))
   }
 
   private func session(of facts: SessionFacts) -> PolicyProof.Session {

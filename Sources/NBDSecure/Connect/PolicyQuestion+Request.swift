@@ -25,12 +25,12 @@ extension PolicyQuestion {
       case .list: nil
       case .info(let name), .attach(let name): name.string
       }
-    let pins = request.pins.compactMap { PolicyPin("sha256:\($0)") }
     self.init(
       transport: transport, channel: channel, verifiedName: identity?.text, export: export,
       dataPaths: use.dataPaths,
       minimumVersion: request.minimumVersion == "1.3" ? .tls13 : .tls12,
-      pins: pins.isEmpty ? nil : Set(pins), readOnly: use.readOnly, now: secondsSince1970())
+      pins: request.pins.isEmpty ? nil : Set(request.pins), readOnly: use.readOnly,
+      now: secondsSince1970())
   }
 
   /// The socket that is going to be connected to; nil where there is none.

@@ -244,17 +244,14 @@ extension ConnectionOptions {
     return version
   }
 
-  fileprivate func checkedPins() throws(NBDSecureError) -> [String] {
-    var pins: [String] = []
-    for pin in tlsPins {
-      let hex = pin.hasPrefix("sha256:") ? pin.dropFirst(7).lowercased() : ""
-      guard hex.utf8.count == 64, hex.allSatisfy(\.isHexDigit) else {
+  fileprivate func checkedPins() throws(NBDSecureError) -> [PolicyPin] {
+    try tlsPins.map { text throws(NBDSecureError) in
+      guard text.hasPrefix("sha256:"), let pin = PolicyPin(text) else {
         throw usage(
-          "--tls-pin \(pin): must be sha256: and 64 hexadecimal digits",
+          "--tls-pin \(text): must be sha256: and 64 hexadecimal digits",
           hint: "nbd-secure info prints the server's pin")
       }
-      pins.append(hex)
+      return pin
     }
-    return pins
   }
 }

@@ -48,7 +48,7 @@ struct NamedAttachmentTests {
     #expect(request.connection.nameToVerify == "other")
     #expect(request.connection.minimumVersion == "1.3")
     #expect(request.connection.priority == "NORMAL")
-    #expect(request.connection.pins == [String(repeating: "0", count: 64)])
+    #expect(request.connection.pins.map(\.hex) == [String(repeating: "0", count: 64)])
     #expect(request.connection.policyFiles == ["/etc/policy.toml"])
     #expect(request.connection.connectTimeout == 7)
     #expect(request.name?.description == "data")
