@@ -36,6 +36,8 @@ package struct NBDURI: Hashable, Sendable {
   package let tlsPSKFile: String?
   /// `tls-hostname`: the name to verify.
   package let tlsHostname: String?
+  /// `tls-verify-peer` is there: it can only say yes.
+  package let verifiesPeer: Bool
   /// `tls-type`
   package let tlsType: TLSType?
 
@@ -84,7 +86,7 @@ package struct NBDURI: Hashable, Sendable {
     tlsPSKFile = query[.tlsPSKFile]
     tlsHostname = query[.tlsHostname]
     tlsType = try query.tlsType()
-    try query.checkVerifyPeer()
+    verifiesPeer = try query.verifiesPeer()
     if tlsCertificates != nil && tlsPSKFile != nil {
       throw .contradiction(
         "\(URIQuery.Key.tlsCertificates.rawValue) and \(URIQuery.Key.tlsPSKFile.rawValue)")

@@ -35,9 +35,10 @@ struct URIQuery {
   }
 
   /// Verification cannot be switched off, only be asked for once more.
-  func checkVerifyPeer() throws(NBDURIError) {
+  func verifiesPeer() throws(NBDURIError) -> Bool {
     switch values[.tlsVerifyPeer] {
-    case nil, "1": return
+    case nil: return false
+    case "1": return true
     case "0": throw .verifyPeerOff
     case .some(let value): throw .verifyPeer(value)
     }

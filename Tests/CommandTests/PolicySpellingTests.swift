@@ -64,6 +64,31 @@ import Testing
     #expect(server.connections.isEmpty)
   }
 
+  /// Whoever asks for anything that only TLS has asks for TLS.
+  @Test(arguments: [
+    ["--tls-hostname", "localhost"], ["--tls-min-version", "1.2"], ["--tls-priority", "NORMAL"],
+    ["--tls-key-password-file", "/dev/null"],
+    ["--tls-pin", "sha256:" + String(repeating: "0", count: 64)], ["?tls-type=x509"],
+    ["?tls-verify-peer=1"], ["?tls-hostname=localhost"],
+  ])
+  func tlsOptionsMeanTLS(_ options: [String]) throws {
+    let server = try FakeServer(.ipv4) { connection in
+      try connection.greet()
+      let option = try connection.receiveOption()
+      try connection.send(Wire.reply(to: option.number, Wire.Reply.errUnsupported))
+    }
+    defer { server.stop() }
+    let query = options[0].hasPrefix("?") ? options[0] : ""
+    let seen = try nbdSecure(
+      ["info", "--allow-plaintext", "nbd://localhost:\(server.port)/\(query)"]
+        + ["--address", "127.0.0.1"] + (query.isEmpty ? options : []))
+    #expect(seen.status == 78, "\(seen)")
+    for connection in server.connections {
+      let asked = Wire.be(Wire.optionMagic) + Wire.be(Wire.Option.startTLS) + Wire.be(UInt32(0))
+      #expect(connection.record.plaintext.dropFirst(4).prefix(16).elementsEqual(asked))
+    }
+  }
+
   private func expectSilence(
     _ transport: Transport, deny: String, _ arguments: [String]
   ) throws {

@@ -18,6 +18,8 @@ public struct ConnectionOptions: Sendable, Hashable {
   public var tlsCredentials: String?
   /// The kind that a URI asks for with tls-type.
   package var kind: CredentialKind?
+  /// Whether a URI says tls-verify-peer=1.
+  package var mustVerify = false
   public var pskFile: String?
   public var pskIdentity: String?
   public var tlsKeyPasswordFile: String?

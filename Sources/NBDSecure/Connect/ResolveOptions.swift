@@ -43,10 +43,7 @@ extension ConnectionRequest {
           "\(endpoint.server): no host name to verify the server's certificate against",
           hint: "name it with --tls-hostname")
       }
-    case .none:
-      if !pins.isEmpty || priority != nil {
-        throw usage("--allow-plaintext: --tls-pin and --tls-priority need TLS")
-      }
+    case .none: break
     }
   }
 }
@@ -94,7 +91,7 @@ extension ConnectionOptions {
     try take(uri.tlsPSKFile, "tls-psk-file", into: \.pskFile, "--psk-file")
     try take(uri.tlsHostname, "tls-hostname", into: \.tlsHostname, "--tls-hostname")
     try take(uri.user, "user name", into: \.pskIdentity, "--psk-identity")
-    if uri.tlsType == .psk, tlsCredentials != nil, pskFile == nil { kind = .psk }
+    mustVerify = uri.verifiesPeer
     if uri.tlsType == .x509 { kind = .x509 }
     if uri.tlsType == .psk { kind = .psk }
     return uri.requiresTLS ? .tls : .plain
@@ -183,13 +180,20 @@ extension ConnectionOptions {
         .credentials, "a pre-shared key is asked for, but no key file is named",
         hint: "name it with --psk-file, or put keys.psk into a directory for --tls-creds")
     }
-    if allowPlaintext, scheme != .tls { return (.none, .nothingFound) }
+    if asksForTLS || scheme == .tls { return (.systemTrust, .nothingFound) }
+    if allowPlaintext { return (.none, .nothingFound) }
     if scheme == .plain {
       throw NBDSecureError(
         .forbidden, "\(server): an nbd:// URI without credentials means plaintext",
         hint: "use nbds://, or give credentials with --tls-creds, or permit it: --allow-plaintext")
     }
     return (.systemTrust, .nothingFound)
+  }
+
+  /// Whether anything that is asked for can only be had with TLS. Credentials are another matter.
+  private var asksForTLS: Bool {
+    tlsHostname != nil || tlsKeyPasswordFile != nil || tlsMinimumVersion != nil
+      || tlsPriority != nil || !tlsPins.isEmpty || kind != nil || mustVerify
   }
 
   /// Tells an x509 directory from a PSK one.
