@@ -50,6 +50,37 @@ import Testing
     }
   }
 
+  /// A directory, or the socket itself, has several names.
+  @Test(arguments: ["REAL", "LINK", "OTHER"], ["REAL", "LINK", "OTHER"])
+  func socketIsDenied(_ denied: String, _ asked: String) throws {
+    let server = try FakeServer(.unix) { try $0.greet() }
+    defer { server.stop() }
+    let real = server.socketPath
+    let name = (real as NSString).lastPathComponent
+    try FileManager.default.createSymbolicLink(
+      atPath: directory.file("link"),
+      withDestinationPath: (real as NSString).deletingLastPathComponent)
+    try FileManager.default.createSymbolicLink(
+      atPath: directory.file("other.sock"), withDestinationPath: real)
+    let paths = [
+      "REAL": real, "LINK": directory.file("link/\(name)"), "OTHER": directory.file("other.sock"),
+    ]
+    try expectSilence(
+      server, deny: "unix = '\(paths[denied] ?? "")'", ["--unix", paths[asked] ?? ""])
+  }
+
+  @Test(arguments: ["link/*.sock", "link/**"]) func patternsOfSocketsGoThroughLinks(
+    _ pattern: String
+  ) throws {
+    let server = try FakeServer(.unix) { try $0.greet() }
+    defer { server.stop() }
+    try FileManager.default.createSymbolicLink(
+      atPath: directory.file("link"),
+      withDestinationPath: (server.socketPath as NSString).deletingLastPathComponent)
+    try expectSilence(
+      server, deny: "unix = '\(directory.file(pattern))'", ["--unix", server.socketPath])
+  }
+
   @Test(arguments: [
     String(repeating: "０", count: 16) + String(repeating: "a", count: 16),
     String(repeating: "a", count: 63) + "é", String(repeating: "a", count: 63),

@@ -57,7 +57,7 @@ extension PolicyRule {
       PolicyAddressBlock($0)
     }
     unixPaths = try table.list("unix", of: "absolute paths, @names or *") {
-      Self.socketPattern($0)
+      PolicySocketPattern($0, canonical: canonical)
     }
     vsock = try table.list("vsock", of: "context ids or \"*\"") { text in
       text == "*" ? .any : UInt32(text).map { .cid($0) }
@@ -67,11 +67,6 @@ extension PolicyRule {
     try table.finish(
       known: ["name", "action"] + Self.matchKeys + PolicyKey.allCases.map(\.rawValue))
     try checkSense(table)
-  }
-
-  static func socketPattern(_ text: String) -> PolicyGlob? {
-    let isPattern = text.hasPrefix("/") || text.hasPrefix("@") || text.hasPrefix("*")
-    return isPattern ? PolicyGlob(text, path: true) : nil
   }
 
   private func checkSense(_ table: PolicyReader) throws(PolicyError) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A pattern with wildcards: `*` any run of characters, `?` one character. In paths `*` stops at
-/// a slash and `**` does not. There are no other special characters. Compared scalar by scalar,
+/// A pattern with wildcards: `*` any run of characters, `?` one character. In paths these two stop
+/// at a slash and `**` does not. There are no other special characters. Compared scalar by scalar,
 /// so that canonically equivalent strings stay different, as they are for the server.
 struct PolicyGlob: Hashable, Sendable {
   /// A longer pattern is a mistake; it also bounds the time of a match.
@@ -9,7 +9,7 @@ struct PolicyGlob: Hashable, Sendable {
 
   private enum Token: Hashable, Sendable {
     case scalar(Unicode.Scalar)
-    case one
+    case one(crossingSlash: Bool)
     case run(crossingSlash: Bool)
   }
 
@@ -26,7 +26,7 @@ struct PolicyGlob: Hashable, Sendable {
         tokens[tokens.count - 1] = .run(crossingSlash: true)
       case "*" where tokens.last == .run(crossingSlash: true): continue
       case "*": tokens.append(.run(crossingSlash: !path))
-      case "?": tokens.append(.one)
+      case "?": tokens.append(.one(crossingSlash: !path))
       default: tokens.append(.scalar(scalar))
       }
     }
@@ -47,7 +47,8 @@ struct PolicyGlob: Hashable, Sendable {
       for (index, scalar) in scalars.enumerated() {
         switch token {
         case .scalar(let wanted): next[index + 1] = reached[index] && scalar == wanted
-        case .one: next[index + 1] = reached[index]
+        case .one(let crossing):
+          next[index + 1] = reached[index] && (crossing || scalar != "/")
         case .run(let crossing):
           next[index + 1] = reached[index + 1] || (next[index] && (crossing || scalar != "/"))
         }
@@ -55,6 +56,39 @@ struct PolicyGlob: Hashable, Sendable {
       reached = next
     }
     return reached[scalars.count]
+  }
+}
+
+/// A pattern for the paths of sockets: as written, and with the symbolic links of its literal part
+/// resolved as they were when the file was read.
+struct PolicySocketPattern: Hashable, Sendable {
+  let written: PolicyGlob
+  private let resolved: PolicyGlob
+
+  var text: String { written.text }
+
+  /// Nil for what no socket can have.
+  init?(_ text: String, canonical: (String) -> String) {
+    guard let first = text.first, "/@*".contains(first) else { return nil }
+    written = PolicyGlob(text, path: true)
+    resolved = PolicyGlob(Self.resolve(text, canonical), path: true)
+  }
+
+  /// Whether it means this path, by whichever of its names. A rule that allows goes by what is
+  /// written alone: who can move a link must not move what is allowed.
+  func mayMean(_ path: String) -> Bool { written.matches(path) || resolved.matches(path) }
+
+  private static func resolve(_ text: String, _ canonical: (String) -> String) -> String {
+    guard text.hasPrefix("/") else { return text }
+    let literal = text.prefix { $0 != "*" && $0 != "?" }
+    // The last component up to a wildcard is not a whole one; without any, the socket itself may be
+    // a link.
+    let slash = literal.lastIndex(of: "/") ?? literal.startIndex
+    let directory = canonical(String(text[..<slash]) + "/")
+    let path =
+      (directory.hasSuffix("/") ? directory : directory + "/")
+      + text[text.index(after: slash)...]
+    return literal.endIndex == text.endIndex ? canonical(path) : path
   }
 }
 

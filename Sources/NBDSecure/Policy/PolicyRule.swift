@@ -24,7 +24,7 @@ struct PolicyRule: Hashable, Sendable {
   let action: PolicyAction
   var hosts: [PolicyHostPattern]?
   var addresses: [PolicyAddressBlock]?
-  var unixPaths: [PolicyGlob]?
+  var unixPaths: [PolicySocketPattern]?
   var vsock: [PolicyVsockPattern]?
   var exports: [PolicyGlob]?
   var requirements = PolicyRequirements()
@@ -55,10 +55,11 @@ struct PolicyRule: Hashable, Sendable {
           "not every address of the server matches"
         )
       },
-      unixPaths.map { globs in
+      unixPaths.map { patterns in
         (
-          facts.unixPaths.contains { path in globs.contains { $0.matches(path) } },
-          facts.resolvedUnixPath.map { path in globs.contains { $0.matches(path) } } ?? false,
+          facts.unixPaths.contains { path in patterns.contains { $0.mayMean(path) } },
+          facts.resolvedUnixPath.map { path in patterns.contains { $0.written.matches(path) } }
+            ?? false,
           "the socket's real path does not match"
         )
       },

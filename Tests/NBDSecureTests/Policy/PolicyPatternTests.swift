@@ -20,7 +20,7 @@ struct PolicyPatternTests {
   @Test(arguments: [
     ("/run/*", "/run/a", true), ("/run/*", "/run/a/b", false), ("/run/**", "/run/a/b", true),
     ("/run/*/c", "/run/a/c", true), ("/run/**/c", "/run/a/b/c", true),
-    ("/run/***", "/run/a/b", true),
+    ("/run/***", "/run/a/b", true), ("/run?a", "/run/a", false), ("/run/?", "/run/a", true),
   ]) func path(pattern: String, subject: String, matches: Bool) {
     #expect(PolicyGlob(pattern, path: true).matches(subject) == matches)
   }
