@@ -61,20 +61,25 @@ package struct Attach {
         return ready(AttachOutcome(device: "/dev/\(before.device)", kind: .existing))
       }
     }
-    // Adopting a device is reconnecting it: its first server's key still counts.
+    // Adopting a device is reconnecting it: its first server's key still counts, and what it can do.
     connector.use = ConnectionUse(request)
-    connector.use.previousPeerKey = before?.identifier == identifier ? before?.tls?.pin : nil
+    connector.use.needsToWrite = adopted.map { !Sysfs().isReadOnly($0) } ?? false
+    if let before, before.identifier == identifier {
+      connector.use.bind(peerKey: before.tls?.pin, identity: before.tls?.pskIdentity)
+    }
     let goal = Goal.attach(try request.connection.endpoint.exportName())
     let connections = try openConnections(connector, goal: goal, count: request.connections)
     guard let export = connections[0].export else {
       throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
     }
-    connector.use.previousPeerKey = connector.use.previousPeerKey ?? connections[0].facts?.pin
+    connector.use.bind(to: connections[0])
     let plan = try DevicePlan(
       export: export, request: request, readOnly: connections[0].policy.readOnly,
       connections: connections.count, warn: warn)
     let path = try DataPathChoice(
       for: connections[0], request: request, binding: bound.kind, warn: warn)
+    connector.use.settle(
+      writable: !plan.flags.contains(.readOnly), dataPath: path == .relay ? .relay : .ktls)
     guard guarding.commit() else { throw Lifeline.interrupted }
     let parts = Parts(
       connector: connector, connections: connections, export: export, plan: plan, binder: bound,

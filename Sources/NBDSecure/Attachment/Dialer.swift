@@ -92,19 +92,24 @@ struct Handover<Value>: @unchecked Sendable {
   init(_ value: Value) { self.value = value }
 }
 
-/// Opens several connections to the same export; the first decides whether there may be more.
+/// Opens several connections to the same export of the same server, all within the connect timeout;
+/// the first decides how many there are.
 func openConnections(
-  _ connector: Connector, goal: Goal, count: Int
+  _ connector: Connector, goal: Goal, count: (Export) -> Int
 ) throws(NBDSecureError) -> [Connection] {
-  var connections = [try connector.open(goal)]
-  guard count > 1, let export = connections[0].export else { return connections }
-  guard export.flags.contains(.canMultiConn) else {
-    connector.warn(
-      "the server does not allow several connections to this export: using 1 instead of \(count)")
-    return connections
+  let deadline = connector.deadline
+  var connector = connector
+  let first = try connector.open(goal, by: deadline)
+  guard let export = first.export else {
+    throw NBDSecureError(.protocolViolation, "\(connector.request.endpoint): no export")
   }
-  while connections.count < count {
-    let next = try connector.open(goal)
+  connector.use.bind(to: first)
+  // What follows was told already.
+  connector.warn = { _ in }
+  var connections = [first]
+  let wanted = count(export)
+  while connections.count < wanted {
+    let next = try connector.open(goal, by: deadline)
     guard let other = next.export, other.isSame(as: export) else {
       throw NBDSecureError(
         .protocolViolation,
@@ -113,6 +118,18 @@ func openConnections(
     connections.append(next)
   }
   return connections
+}
+
+/// The same for a device or clients; one, where the server does not allow several.
+func openConnections(
+  _ connector: Connector, goal: Goal, count: Int
+) throws(NBDSecureError) -> [Connection] {
+  try openConnections(connector, goal: goal) { export in
+    guard count > 1, !export.flags.contains(.canMultiConn) else { return count }
+    connector.warn(
+      "the server does not allow several connections to this export: using 1 instead of \(count)")
+    return 1
+  }
 }
 
 extension Export {

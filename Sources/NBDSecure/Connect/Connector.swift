@@ -20,10 +20,18 @@ struct Connector: Sendable {
   /// Hears what is found on the way, for `check`, also where it comes to nothing.
   var observe: (@Sendable (ConnectionEvent) -> Void)?
 
+  /// By when connections that are opened now must be made.
+  var deadline: Deadline { .after(seconds: request.connectTimeout) }
+
   /// Connects and negotiates, all within the request's connect timeout.
   func open(_ goal: Goal) throws(NBDSecureError) -> Connection {
-    let deadline = Deadline.after(seconds: request.connectTimeout)
-    let credentials = try LoadedCredentials(request, warn: warn)
+    try open(goal, by: deadline)
+  }
+
+  /// Connects and negotiates, all by `deadline`.
+  func open(_ goal: Goal, by deadline: Deadline) throws(NBDSecureError) -> Connection {
+    let credentials = try LoadedCredentials(
+      request, identity: use.previousIdentity, warn: warn)
     var judge = try PolicyJudge(request, use: use, credentials: credentials)
     let addresses = try request.addresses(by: deadline)
     let wanted = try judge.ask(about: addresses, goal: goal)
@@ -127,15 +135,4 @@ enum ConnectionEvent: Sendable {
   case proved(SessionFacts)
   /// What policy says to it.
   case judged(PolicyExplanation?)
-}
-
-/// What a connection is for, as far as policy has a say in it.
-struct ConnectionUse: Sendable, Hashable {
-  /// The data paths that would do; none where no device is attached.
-  var dataPaths: Set<PolicyDataPath> = []
-  var readOnly = false
-  /// How long sent data may stay unacknowledged before TCP gives up, seconds; nil leaves it.
-  var userTimeout: Double?
-  /// The server's key at the first connection of this attachment.
-  var previousPeerKey: String?
 }

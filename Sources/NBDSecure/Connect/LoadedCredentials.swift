@@ -11,10 +11,13 @@ struct LoadedCredentials {
 
   /// Reads what the request names.
   ///
-  /// - Parameter warn: hears of certificates that end soon.
+  /// - Parameters:
+  ///   - previous: the identity of the pre-shared key that earlier connections were made with.
+  ///   - warn: hears of certificates that end soon.
   /// - Throws: `NBDSecureError` with `.credentials`, or `.usage` for a name that is none.
   init(
-    _ request: ConnectionRequest, warn: @Sendable (String) -> Void
+    _ request: ConnectionRequest, identity previous: String? = nil,
+    warn: @Sendable (String) -> Void
   ) throws(NBDSecureError) {
     do {
       switch request.credentials {
@@ -24,7 +27,7 @@ struct LoadedCredentials {
       case .psk(let file, let identity):
         // Policy judges the very file that is read: links are followed once.
         let path = realPath(file) ?? file
-        let keys = try PSKCredentials.load(file: path, identity: identity)
+        let keys = try PSKCredentials.load(file: path, identity: identity ?? previous)
         tls = (.psk(keys), .none)
         policyChannel = .psk(file: path)
       case .systemTrust:

@@ -78,12 +78,3 @@ extension PolicySet {
     do { self = try PolicySet.load(extra: extra) } catch { throw NBDSecureError(error) }
   }
 }
-
-extension ConnectionUse {
-  /// What policy is told of an attachment.
-  init(_ request: AttachRequest) {
-    self.init(
-      dataPaths: request.dataPathsThatWouldDo, readOnly: request.readOnly,
-      userTimeout: request.ioTimeout)
-  }
-}

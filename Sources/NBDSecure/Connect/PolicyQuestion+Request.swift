@@ -30,7 +30,7 @@ extension PolicyQuestion {
       dataPaths: use.dataPaths,
       minimumVersion: request.minimumVersion == "1.3" ? .tls13 : .tls12,
       pins: request.pins.isEmpty ? nil : Set(request.pins), readOnly: use.readOnly,
-      now: secondsSince1970())
+      needsToWrite: use.needsToWrite, now: secondsSince1970())
   }
 
   /// The socket that is going to be connected to; nil where there is none.

@@ -74,10 +74,6 @@ public struct Copy: Sendable {
       throw NBDSecureError(
         .unavailable, "\(request.connection.endpoint): the export is read-only")
     }
-    if connections.contains(where: \.policy.readOnly) {
-      throw NBDSecureError(
-        .forbidden, "\(request.connection.endpoint): policy allows this export to be read only")
-    }
     let length = try uploadLength(file, export)
     var wanted = state(of: export)
     wanted.fileSize = file.length
@@ -125,25 +121,17 @@ public struct Copy: Sendable {
   ) throws(NBDSecureError) -> (connections: [Connection], export: Export) {
     var connector = Connector(request: request.connection, trace: trace, warn: warn)
     connector.use.readOnly = request.direction == .download
+    connector.use.needsToWrite = request.direction == .upload
     if request.direction == .download { connector.extensions = .blockStatus }
     let name: ExportName
     do { name = try ExportName(request.connection.endpoint.export) } catch {
       throw usage("--export: \(error)")
     }
-    var connections = [try connector.open(.attach(name))]
-    guard let export = connections[0].export else {
-      throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
+    let connections = try openConnections(connector, goal: .attach(name)) { export in
+      count(for: export, streaming: streaming)
     }
-    // What follows was told already.
-    connector.warn = { _ in }
-    for _ in 1..<max(1, count(for: export, streaming: streaming)) {
-      let next = try connector.open(.attach(name))
-      guard let other = next.export, other.isSame(as: export) else {
-        throw NBDSecureError(
-          .protocolViolation,
-          "\(request.connection.endpoint): two connections got two different exports")
-      }
-      connections.append(next)
+    guard let export = connections.first?.export else {
+      throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
     }
     return (connections, export)
   }

@@ -67,6 +67,9 @@ public struct PolicyQuestion: Hashable, Sendable {
   public var pins: Set<PolicyPin>?
   /// `--read-only`.
   public var readOnly: Bool
+  /// Whether it is of no use where only reading is allowed: an upload, or one more connection of a
+  /// device that is writable already.
+  public var needsToWrite: Bool
   /// The time to judge ages by, in seconds since 1970.
   public var now: Int64
 
@@ -74,7 +77,8 @@ public struct PolicyQuestion: Hashable, Sendable {
   public init(
     transport: Transport, channel: Channel, verifiedName: String? = nil, export: String? = nil,
     dataPaths: Set<PolicyDataPath> = [], minimumVersion: PolicyTLSVersion = .tls12,
-    pins: Set<PolicyPin>? = nil, readOnly: Bool = false, now: Int64
+    pins: Set<PolicyPin>? = nil, readOnly: Bool = false,
+    needsToWrite: Bool = false, now: Int64
   ) {
     self.transport = transport
     self.channel = channel
@@ -84,6 +88,7 @@ public struct PolicyQuestion: Hashable, Sendable {
     self.minimumVersion = minimumVersion
     self.pins = pins
     self.readOnly = readOnly
+    self.needsToWrite = needsToWrite
     self.now = now
   }
 

@@ -22,6 +22,9 @@ extension PolicyParameters {
       minimumRemainingValidity, wanted.minRemainingDays.map { $0 * PolicyBlock.secondsPerDay })
     sameKey = sameKey || wanted.sameKey == true
     readOnly = readOnly || wanted.readOnly == true
+    if question.needsToWrite, wanted.readOnly == true {
+      throw block.refusal(.readOnly, "this export may only be read, and it is to be written to")
+    }
     if question.authentication == .x509 {
       pins = try narrow(pins, wanted.pins.map(Set.init), .pins, block)
     }

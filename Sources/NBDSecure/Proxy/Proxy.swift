@@ -37,9 +37,11 @@ package struct Proxy {
     guard let export = connection.export else {
       throw NBDSecureError(.protocolViolation, "\(request.connection.endpoint): no export")
     }
-    connector.use.previousPeerKey = connection.facts?.pin
     let offer = ProxyOffer(
       export: export, readOnly: request.readOnly || connection.policy.readOnly)
+    connector.use.bind(to: connection)
+    connector.use.settle(
+      writable: !offer.export.flags.contains(.readOnly), dataPath: .relay)
     let signals = try system("take signals") { () throws(Errno) in
       try SignalQueue([SIGTERM, SIGINT, SIGHUP])
     }
