@@ -32,6 +32,10 @@ package struct FileFacts: Hashable, Sendable {
 
   /// The permission bits, 0o7777.
   package var mode: UInt32 { rawMode & 0o7777 }
+  /// Whether somebody but root and the caller owns it, and so can change it.
+  package var belongsToOthers: Bool { user != 0 && user != geteuid() }
+  /// Whether its group, or everybody, may write to it.
+  package var isWritableByOthers: Bool { mode & 0o022 != 0 }
   package var isRegular: Bool { rawMode & S_IFMT == S_IFREG }
   package var isDirectory: Bool { rawMode & S_IFMT == S_IFDIR }
   package var isBlockDevice: Bool { rawMode & S_IFMT == S_IFBLK }

@@ -30,12 +30,18 @@ struct CredentialDirectory {
         .notADirectory, path, "not a directory",
         hint: "a single key file is named with --psk-file")
     }
+    guard !facts.belongsToOthers else {
+      throw CredentialError(
+        .directoryOfOthers, path,
+        "belongs to user \(facts.user), who is neither root nor the caller",
+        hint: "chown root \(path)")
+    }
     // In a sticky directory such as /tmp nobody can replace the files of others.
-    guard facts.mode & 0o002 == 0 || facts.mode & 0o1000 != 0 else {
+    guard !facts.isWritableByOthers || facts.mode & 0o1000 != 0 else {
       throw CredentialError(
         .directoryOpenToOthers, path,
-        "anybody can put files into it: its mode is \(String(facts.mode, radix: 8))",
-        hint: "chmod o-w \(path)")
+        "others can put files into it: its mode is \(String(facts.mode, radix: 8))",
+        hint: "chmod go-w \(path)")
     }
     guard unsafe access(path, R_OK | X_OK) == 0 else {
       throw CredentialError(

@@ -5,10 +5,11 @@ package struct CredentialError: Error, Hashable, Sendable {
   /// One for each way to be wrong.
   package enum Kind: String, CaseIterable, Hashable, Sendable {
     // Directories
-    case directoryMissing, notADirectory, directoryUnreadable, directoryOpenToOthers
+    case directoryMissing, notADirectory, directoryUnreadable
+    case directoryOfOthers, directoryOpenToOthers
     case ambiguousDirectory, emptyDirectory
     // Files in general
-    case fileUnreadable, notRegular, tooLarge, writableByOthers
+    case fileUnreadable, notRegular, tooLarge, ownedByOthers, writableByOthers
     // Trust anchors
     case caMissing, caNotPEM, caEmpty, caNotAuthority, caExpired, caNotYetValid
     case systemTrustEmpty

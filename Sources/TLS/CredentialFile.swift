@@ -49,11 +49,17 @@ final class CredentialFile {
           hint: "chmod 600 \(path)")
       }
     }
-    guard mode & 0o002 == 0 else {
+    guard !facts.belongsToOthers else {
+      throw CredentialError(
+        .ownedByOthers, path,
+        "\(failures.what) belongs to user \(facts.user), who is neither root nor the caller",
+        hint: "chown root \(path)")
+    }
+    guard !facts.isWritableByOthers else {
       throw CredentialError(
         .writableByOthers, path,
-        "\(failures.what) can be changed by anybody: its mode is \(String(mode, radix: 8))",
-        hint: "chmod o-w \(path)")
+        "\(failures.what) can be changed by others: its mode is \(String(mode, radix: 8))",
+        hint: "chmod go-w \(path)")
     }
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import LinuxIO
 import TLS
 import TestSupport
 import Testing
@@ -59,8 +60,10 @@ import Testing
           of: "/empty", with: ""))
     }
     let open = try copy("trust")
-    chmod(open.path, 0o777)
-    expect(.directoryOpenToOthers, open.path) { try load(open) }
+    for mode: mode_t in [0o775, 0o757, 0o777] {
+      chmod(open.path, mode)
+      expect(.directoryOpenToOthers, open.path) { try load(open) }
+    }
     chmod(open.path, 0o1777)
     try load(open)
     let both = try copy("trust")
@@ -106,8 +109,28 @@ import Testing
         + String(contentsOfFile: pki("ca.pem"), encoding: .utf8))
     let files = try X509Credentials.load(directory: two.path).files
     #expect(files[0].certificates.count == 2 && files[0].notes.count == 1)
-    chmod(two.file("ca-cert.pem"), 0o666)
-    expect(.writableByOthers, two.file("ca-cert.pem")) { try load(two) }
+    for mode: mode_t in [0o664, 0o646, 0o666] {
+      chmod(two.file("ca-cert.pem"), mode)
+      expect(.writableByOthers, two.file("ca-cert.pem")) { try load(two) }
+    }
+  }
+
+  /// Who owns a file can change it, whatever its mode says.
+  @Test(.enabled(if: ThisProcess.effectiveUser == 0)) func owners() throws {
+    let nobody: uid_t = 65534
+    for name in ["ca-cert.pem", "client-cert.pem", "client-key.pem"] {
+      let place = try copy("client")
+      chown(place.file(name), nobody, nobody)
+      expect(.ownedByOthers, place.file(name)) { try load(place) }
+    }
+    let keys = try copy("psk")
+    chown(keys.file("keys.psk"), nobody, nobody)
+    expect(.ownedByOthers, keys.file("keys.psk")) {
+      _ = try PSKCredentials.load(file: keys.file("keys.psk"))
+    }
+    let place = try copy("client")
+    chown(place.path, nobody, nobody)
+    expect(.directoryOfOthers, place.path) { try load(place) }
   }
 
   @Test func halves() throws {

@@ -76,12 +76,12 @@ enum PolicyStorage {
   }
 
   private static func checkOwner(_ path: String, _ facts: FileFacts) throws(PolicyError) {
-    guard facts.user == 0 || facts.user == geteuid() else {
+    guard !facts.belongsToOthers else {
       throw PolicyError(
         file: path, "belongs to user \(facts.user), who is neither root nor the caller",
         hint: "chown root \(path)")
     }
-    guard facts.mode & 0o022 == 0 else {
+    guard !facts.isWritableByOthers else {
       throw PolicyError(
         file: path, "can be written by others (mode \(String(facts.mode, radix: 8)))",
         hint: "chmod go-w \(path)")
