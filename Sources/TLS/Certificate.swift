@@ -110,11 +110,11 @@ internal import CGnuTLS
     return code >= 0 ? Array(bytes.prefix(size)) : []
   }
 
-  /// The DNS names and the IP addresses of the subject alternative name.
-  var alternativeNames: (dns: [String], ip: [IPAddress]) {
+  /// The DNS names and the IP addresses of the subject alternative name; whether these are all.
+  var alternativeNames: (dns: [String], ip: [IPAddress], areAll: Bool) {
     var dns: [String] = []
     var ip: [IPAddress] = []
-    for index in 0..<UInt32(Certificate.mostNames) {
+    for index in 0...UInt32(Certificate.mostNames) {
       var bytes = [UInt8](repeating: 0, count: 256)
       var size = bytes.count
       var type: UInt32 = 0
@@ -126,7 +126,7 @@ internal import CGnuTLS
         code = unsafe gnutls_x509_crt_get_subject_alt_name2(
           handle, index, &bytes, &size, &type, nil)
       }
-      if code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { break }
+      if code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { return (dns, ip, true) }
       guard code >= 0, size <= bytes.count else { continue }
       // The terminating zero is not counted for names, but is there.
       let value = Array(bytes.prefix(size))
@@ -136,7 +136,7 @@ internal import CGnuTLS
         ip.append(address)
       }
     }
-    return (dns, ip)
+    return (dns, ip, false)
   }
 
   /// Whether a DNS name of the certificate matches; its common name is never looked at, because the
@@ -146,7 +146,7 @@ internal import CGnuTLS
   }
 
   /// Names of a certificate that are looked at.
-  private static let mostNames = 4096
+  static let mostNames = 4096
 }
 
 /// An error code of the library.

@@ -134,6 +134,12 @@ struct PeerVerification {
   /// Subject alternative names only: the library would fall back to the common name.
   private func verifyName(_ leaf: Certificate) throws(TLSError) {
     let names = leaf.alternativeNames
+    // One that is not looked at could be one that policy denies.
+    guard names.areAll else {
+      throw TLSError(
+        .certificateRejected,
+        "the server's certificate (\(leaf.subject)) has more than \(Certificate.mostNames) names")
+    }
     let matches: Bool
     let wanted: String
     switch identity {
@@ -149,7 +155,9 @@ struct PeerVerification {
       matches = names.ip.contains { $0.text == address }
     }
     guard !matches else { return }
-    let carried = names.dns + names.ip.map(\.text)
+    // An address among the DNS names is no proof of the address.
+    let carried =
+      names.dns.map { IPAddress($0) == nil ? $0 : "the DNS name \($0)" } + names.ip.map(\.text)
     throw TLSError(
       .nameMismatch,
       carried.isEmpty

@@ -59,6 +59,8 @@ import Testing
     Wrong(server: "not-a-ca", kind: .issuerNotAuthority, says: ["no authority at all"]),
     Wrong(server: "good", client: "other-ca", kind: .unknownIssuer, says: ["test authority"]),
     Wrong(server: "revoked", client: "clients/crl", kind: .revoked, says: ["revoked"]),
+    Wrong(
+      server: "names-5000", kind: .certificateRejected, says: ["more than 4096 names"]),
   ]
 
   @Test(arguments: wrong, Version.allCases)
