@@ -7,11 +7,15 @@ struct PeerVerification {
   let pins: Set<PublicKeyPin>
   /// Where the trust anchors come from, for messages.
   let trustSource: String
+  /// The revocation lists, where there are any.
+  let revocation: Revocation?
 
   /// What was verified.
   struct Proof {
     let certificate: CertificateFacts
     let chainLength: Int
+    /// The first certificate of the chain of which no revocation list speaks.
+    let unlisted: String?
   }
 
   /// Checks chain, validity, purpose, strength, revocation, name and pins; called in the handshake,
@@ -24,7 +28,9 @@ struct PeerVerification {
     try unsafe verifyChain(session, chain, leaf)
     try verifyName(leaf)
     try verifyPins(leaf)
-    return Proof(certificate: CertificateFacts(leaf), chainLength: chain.count)
+    let unlisted = revocation.map { $0.firstUnlisted(in: chain) } ?? leaf
+    return Proof(
+      certificate: CertificateFacts(leaf), chainLength: chain.count, unlisted: unlisted?.subject)
   }
 
   /// The longest chain looked at; the library refuses longer ones too.

@@ -26,6 +26,24 @@ internal import CGnuTLS
     return .success(lists)
   }
 
+  /// Whether it bears the name of one of these authorities.
+  func isNamed(of authorities: [Certificate]) -> Bool {
+    authorities.contains { unsafe gnutls_x509_crl_check_issuer(handle, $0.handle) != 0 }
+  }
+
+  /// Whether one of these authorities issued and signed it, soundly. Its dates are another matter.
+  func isSigned(by authorities: [Certificate]) -> Bool {
+    var handles = unsafe authorities.map { unsafe Optional($0.handle) }
+    var status: UInt32 = 0
+    let code = unsafe gnutls_x509_crl_verify(
+      handle, &handles, UInt32(handles.count), UInt32(cgt_profile_medium_flags), &status)
+    let dated =
+      GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED.rawValue
+      | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE.rawValue
+    if status & dated != 0 { status &= ~(dated | GNUTLS_CERT_INVALID.rawValue) }
+    return code >= 0 && status == 0
+  }
+
   var facts: RevocationListFacts {
     let issuer = unsafe Datum.string { unsafe gnutls_x509_crl_get_issuer_dn3(handle, $0, 0) }
     let next = unsafe Int64(gnutls_x509_crl_get_next_update(handle))
@@ -37,7 +55,10 @@ internal import CGnuTLS
   }
 }
 
-/// The revocation lists of a file, each issued and signed by one of the anchors and in force.
+/// The revocation lists of a file, each in force; those that bear an anchor's name are signed by it.
+/// Others are those of intermediate authorities, whose certificates come with a server's: who signed
+/// them shows then, see `Revocation.firstUnlisted`. One list at least is an anchor's, for without it
+/// an intermediate authority that was revoked could speak for itself.
 ///
 /// The library would load the list of any authority, and go on using one that has expired.
 struct RevocationLists {
@@ -59,8 +80,20 @@ struct RevocationLists {
     facts = CredentialFileFacts(role: .revocationLists, path: path, mode: file.mode)
     facts.revocationLists = lists.map(\.facts)
     let now = Clock.now
+    guard lists.contains(where: { $0.isNamed(of: anchors.usable) }) else {
+      throw CredentialError(
+        .crlForeign, path,
+        "issued by “\(lists.map(\.facts.issuer).joined(separator: "”, “"))”, which is no authority "
+          + "in \(Text.path(anchors.facts.path))",
+        hint: "put the revocation list of the trusted authority there")
+    }
     for list in lists {
       try RevocationLists.check(list, path: path, anchors: anchors, now: now)
+      if !list.isNamed(of: anchors.usable) {
+        facts.notes.append(
+          "the list of “\(list.facts.issuer)” is believed where a server's chain shows that it "
+            + "is an intermediate authority's")
+      }
       if list.facts.nextUpdate == nil {
         facts.notes.append("the list of “\(list.facts.issuer)” does not say until when it holds")
       }
@@ -71,25 +104,7 @@ struct RevocationLists {
     _ list: RevocationList, path: String, anchors: TrustAnchors, now: Int64
   ) throws(CredentialError) {
     let facts = list.facts
-    let issuers = anchors.usable.filter {
-      unsafe gnutls_x509_crl_check_issuer(list.handle, $0.handle) != 0
-    }
-    guard !issuers.isEmpty else {
-      throw CredentialError(
-        .crlForeign, path,
-        "issued by “\(facts.issuer)”, which is no authority in \(Text.path(anchors.facts.path))",
-        hint: "put the revocation list of the trusted authority there")
-    }
-    var handles = unsafe issuers.map { unsafe Optional($0.handle) }
-    var status: UInt32 = 0
-    let code = unsafe gnutls_x509_crl_verify(
-      list.handle, &handles, UInt32(handles.count), UInt32(cgt_profile_medium_flags), &status)
-    // The dates have messages of their own.
-    let dated =
-      GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED.rawValue
-      | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE.rawValue
-    if status & dated != 0 { status &= ~(dated | GNUTLS_CERT_INVALID.rawValue) }
-    guard code >= 0, status == 0 else {
+    guard !list.isNamed(of: anchors.usable) || list.isSigned(by: anchors.usable) else {
       throw CredentialError(
         .crlBadSignature, path,
         "its signature is not one of “\(facts.issuer)”, or too weak")

@@ -21,6 +21,9 @@ package struct SessionFacts: Hashable, Sendable {
   package let authentication: Authentication
   /// The name that was verified.
   package let identity: ServerIdentity
+  /// The first certificate of the server's chain, below the trust anchor, of which no revocation list
+  /// speaks; nil where lists speak of all, or there is no certificate.
+  package let unlistedCertificate: String?
   /// Whether the server asked for a client certificate.
   package let clientCertificateRequested: Bool
   /// Whether we sent one.

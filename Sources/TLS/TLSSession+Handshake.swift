@@ -67,6 +67,7 @@ extension TLSSession {
       keyExchange: AlgorithmLists.exchangeName(gnutls_kx_get(session).rawValue),
       group: group == "unknown" ? "" : group,
       authentication: try authentication(), identity: identity,
+      unlistedCertificate: try proof?.get().unlisted,
       clientCertificateRequested: requested,
       clientCertificateSent: requested && gnutls_certificate_get_ours(session) != nil)
   }

@@ -93,7 +93,8 @@ package import LinuxIO
   private func verifyPeer() -> Int32 {
     guard case .x509(let x509) = credentials else { return GNUTLS_E_CERTIFICATE_ERROR }
     let verification = PeerVerification(
-      identity: identity, pins: requirements.pins, trustSource: x509.trustSource)
+      identity: identity, pins: requirements.pins, trustSource: x509.trustSource,
+      revocation: unsafe x509.revocation)
     do {
       proof = .success(try unsafe verification.verify(session))
       return 0

@@ -8,15 +8,18 @@ internal import CGnuTLS
   package let files: [CredentialFileFacts]
   /// Where the trust anchors come from, for messages.
   let trustSource: String
+  /// The authorities and lists, where there are lists.
+  nonisolated(unsafe) let revocation: Revocation?
   nonisolated(unsafe) let handle: gnutls_certificate_credentials_t
 
   private init(
     owning handle: gnutls_certificate_credentials_t, files: [CredentialFileFacts],
-    trustSource: String
+    trustSource: String, revocation: Revocation? = nil
   ) {
     unsafe self.handle = handle
     self.files = files
     self.trustSource = trustSource
+    unsafe self.revocation = revocation
   }
 
   deinit { unsafe gnutls_certificate_free_credentials(handle) }
@@ -98,7 +101,8 @@ internal import CGnuTLS
   ) throws(CredentialError) -> X509Credentials {
     let path = anchors.facts.path
     let credentials = unsafe X509Credentials(
-      owning: try allocate(path), files: files, trustSource: Text.path(path))
+      owning: try allocate(path), files: files, trustSource: Text.path(path),
+      revocation: revocation.map { Revocation(anchors: anchors.usable, lists: $0.lists) })
     // All three calls copy what they are given.
     var list = unsafe anchors.usable.map { unsafe Optional($0.handle) }
     guard

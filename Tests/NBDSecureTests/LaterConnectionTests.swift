@@ -81,6 +81,25 @@ private typealias Wire = TestSupport.Wire
     #expect(error?.summary.contains("same-key") ?? !sameKey)
   }
 
+  /// Policy that requires lists requires them of every authority on the way.
+  @Test(arguments: [
+    ("clients/crl", NBDSecureError.Code?.some(.forbidden)), ("clients/crl-intermediate", nil),
+    ("clients/crl-intermediate-revoked", .identity),
+  ])
+  func listsOfIntermediates(_ client: String, _ code: NBDSecureError.Code?) throws {
+    let intermediate = identity("intermediate")
+    let server = try serve { _ in intermediate }
+    defer { server.stop() }
+    let connector = try connector(to: server, policy: "[require]\ncrl = true\n") {
+      $0.tlsCredentials = pki.path(client)
+    }
+    let error = refusal { () throws(NBDSecureError) in
+      _ = try connector.open(.attach(.defaultExport))
+    }
+    #expect(error?.code == code, "\(String(describing: error))")
+    if code == .forbidden { #expect(error?.summary.contains("CN=localhost") ?? false) }
+  }
+
   @Test func laterConnectionsHaveTheFirstIdentity() throws {
     let keys = try String(contentsOfFile: pki.pskFile, encoding: .utf8)
     let file = try directory.write("keys.psk", keys, mode: 0o600)

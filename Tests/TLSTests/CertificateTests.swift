@@ -60,6 +60,9 @@ import Testing
     Wrong(server: "good", client: "other-ca", kind: .unknownIssuer, says: ["test authority"]),
     Wrong(server: "revoked", client: "clients/crl", kind: .revoked, says: ["revoked"]),
     Wrong(
+      server: "intermediate", client: "clients/crl-intermediate-revoked", kind: .revoked,
+      says: ["revoked"]),
+    Wrong(
       server: "names-5000", kind: .certificateRejected, says: ["more than 4096 names"]),
   ]
 

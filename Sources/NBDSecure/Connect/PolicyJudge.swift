@@ -89,6 +89,6 @@ struct PolicyJudge {
       peerKey: facts.pin.flatMap(PolicyPin.init),
       previousPeerKey: use.previousPeerKey.flatMap(PolicyPin.init),
       peerNotAfter: facts.peer?.notAfter, verifiedName: facts.verifiedName,
-      certificateNames: facts.peer?.names ?? [])
+      certificateNames: facts.peer?.names ?? [], unlistedCertificate: facts.unlistedCertificate)
   }
 }

@@ -80,10 +80,10 @@ extension PolicyBlock {
         .clientCertificate, "a client certificate is required",
         hint: "put client-cert.pem and client-key.pem into the credentials directory")
     }
-    if requirements.crl == true || requirements.crlMaxAgeDays != nil {
+    if let key = requirements.revocationKey {
       guard let issued = x509.revocationListIssued else {
         throw refusal(
-          requirements.crl == true ? .crl : .crlMaxAgeDays, "a revocation list is required",
+          key, "a revocation list is required",
           hint: "put ca-crl.pem into the credentials directory")
       }
       if let days = requirements.crlMaxAgeDays, issued < now - days * Self.secondsPerDay {
@@ -128,6 +128,11 @@ extension PolicyBlock {
       throw refusal(
         .sameKey, Self.keyText(session.peerKey) + " is not the one of the first connection",
         isIdentity: true)
+    }
+    if let key = requirements.revocationKey, let certificate = session.unlistedCertificate {
+      throw refusal(
+        key, "no revocation list speaks of the certificate \(certificate)",
+        hint: "add its issuer's list to ca-crl.pem")
     }
     if requirements.minRemainingDays != nil {
       guard let end = session.peerNotAfter else {

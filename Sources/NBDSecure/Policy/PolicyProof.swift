@@ -23,13 +23,16 @@ public struct PolicyProof: Hashable, Sendable {
     public var verifiedName: String?
     /// Every DNS name and IP address of the server's certificate, for rules that deny.
     public var certificateNames: [String]
+    /// The first certificate of the server's chain, below the trust anchor, of which no revocation
+    /// list speaks; nil where lists speak of all.
+    public var unlistedCertificate: String?
 
     /// The facts of a finished handshake.
     public init(
       version: PolicyTLSVersion, cipher: String, group: String?,
       authentication: PolicyAuthentication, peerKey: PolicyPin? = nil,
       previousPeerKey: PolicyPin? = nil, peerNotAfter: Int64? = nil, verifiedName: String? = nil,
-      certificateNames: [String] = []
+      certificateNames: [String] = [], unlistedCertificate: String? = nil
     ) {
       self.version = version
       self.cipher = cipher
@@ -40,6 +43,7 @@ public struct PolicyProof: Hashable, Sendable {
       self.peerNotAfter = peerNotAfter
       self.verifiedName = verifiedName
       self.certificateNames = certificateNames
+      self.unlistedCertificate = unlistedCertificate
     }
   }
 

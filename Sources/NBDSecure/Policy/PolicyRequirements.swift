@@ -33,6 +33,11 @@ struct PolicyRequirements: Hashable, Sendable {
       || authentication != nil || pskFiles != nil
   }
 
+  /// The key that requires revocation lists; nil where none does.
+  var revocationKey: PolicyKey? {
+    crl == true ? .crl : crlMaxAgeDays != nil ? .crlMaxAgeDays : nil
+  }
+
   /// Where plaintext is permitted. Who demands anything of TLS demands TLS, unless plaintext is
   /// mentioned as well: otherwise `--allow-plaintext` would be the way round every demand.
   var effectivePlaintext: PolicyPlaintext { plaintext ?? (demandsTLS ? .never : .allowed) }

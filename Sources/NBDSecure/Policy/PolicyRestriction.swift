@@ -15,7 +15,7 @@ extension PolicyParameters {
     groups = try narrow(groups, wanted.groups, .groups, block)
     requiresClientCertificate = requiresClientCertificate || wanted.clientCertificate == true
     requiresRevocationList =
-      requiresRevocationList || wanted.crl == true || wanted.crlMaxAgeDays != nil
+      requiresRevocationList || wanted.revocationKey != nil
     revocationListMaximumAge = Self.smaller(
       revocationListMaximumAge, wanted.crlMaxAgeDays.map { $0 * PolicyBlock.secondsPerDay })
     minimumRemainingValidity = Self.larger(

@@ -31,11 +31,12 @@ enum Fixture {
     _ transport: PolicyQuestion.Transport = tcp(), verifiedName: String? = "db1.example.net",
     channel: PolicyQuestion.Channel = .x509(credentials()), export: String? = "vol1",
     dataPaths: Set<PolicyDataPath> = [.relay, .ktls], pins: Set<PolicyPin>? = nil,
-    minimumVersion: PolicyTLSVersion = .tls12
+    minimumVersion: PolicyTLSVersion = .tls12, readOnly: Bool = false, needsToWrite: Bool = false
   ) -> PolicyQuestion {
     PolicyQuestion(
       transport: transport, channel: channel, verifiedName: verifiedName, export: export,
-      dataPaths: dataPaths, minimumVersion: minimumVersion, pins: pins, now: now)
+      dataPaths: dataPaths, minimumVersion: minimumVersion, pins: pins,
+      readOnly: readOnly, needsToWrite: needsToWrite, now: now)
   }
 
   static func credentials(
@@ -52,7 +53,8 @@ enum Fixture {
     cipher: String = "AES-256-GCM", group: String? = "X25519",
     authentication: PolicyAuthentication = .x509, key: PolicyPin? = keyA,
     previousKey: PolicyPin? = nil, remainingDays: Int64 = 60,
-    verifiedName: String? = "db1.example.net", names: [String] = ["db1.example.net"]
+    verifiedName: String? = "db1.example.net", names: [String] = ["db1.example.net"],
+    unlisted: String? = nil
   ) -> PolicyProof {
     PolicyProof(
       address: address,
@@ -60,6 +62,7 @@ enum Fixture {
         version: version, cipher: cipher, group: group, authentication: authentication,
         peerKey: authentication == .x509 ? key : nil, previousPeerKey: previousKey,
         peerNotAfter: authentication == .x509 ? now + remainingDays * day : nil,
-        verifiedName: authentication == .x509 ? verifiedName : nil, certificateNames: names))
+        verifiedName: authentication == .x509 ? verifiedName : nil, certificateNames: names,
+        unlistedCertificate: unlisted))
   }
 }

@@ -163,6 +163,31 @@ struct PolicyKeyTests {
       question: Fixture.question(pins: [Fixture.keyB]), refusedBy: .pins),
   ]
 
+  /// The other kind of session than was asked for is refused, whatever policy says of kinds.
+  @Test(arguments: ["", require("plaintext = 'allowed'\nauthentication = ['x509', 'psk']")])
+  func anotherKindOfSession(_ policy: String) throws {
+    let set = try Fixture.set(policy)
+    for (question, proof) in [
+      (Fixture.question(), Fixture.proof(authentication: .psk)), (Self.psk, Fixture.proof()),
+      (Fixture.question(), PolicyProof(address: "10.1.2.3", session: nil)),
+      (Self.plain, Fixture.proof()),
+    ] {
+      #expect(set.decide(question).refusal == nil)
+      #expect(set.decide(question, proof: proof).refusal != nil)
+    }
+  }
+
+  /// A demand to read only is met by reading only, by nobody else.
+  @Test(arguments: [false, true], [false, true])
+  func readOnly(demanded: Bool, asked: Bool) throws {
+    let set = try Fixture.set(demanded ? Self.require("read-only = true") : "")
+    let parameters = try #require(
+      set.decide(Fixture.question(readOnly: asked)).parameters)
+    #expect(parameters.readOnly == (demanded || asked))
+    let writing = set.decide(Fixture.question(readOnly: asked, needsToWrite: true))
+    #expect(writing.refusal?.key == (demanded ? "read-only" : nil))
+  }
+
   static let after: [PolicyCase] = [
     .init(
       name: "TLS 1.2 where 1.3 is wanted", policy: require("tls-min-version = '1.3'"),
@@ -185,6 +210,16 @@ struct PolicyKeyTests {
     .init(
       name: "no group", policy: require("groups = ['X25519']"),
       proof: Fixture.proof(group: nil), refusedBy: .groups),
+    .init(
+      name: "a list for every certificate", policy: require("crl = true"), proof: Fixture.proof()),
+    .init(
+      name: "no list for the issuer", policy: require("crl = true"),
+      proof: Fixture.proof(unlisted: "CN=db1"), refusedBy: .crl),
+    .init(
+      name: "no list of any age for the issuer", policy: require("crl-max-age-days = 7"),
+      proof: Fixture.proof(unlisted: "CN=db1"), refusedBy: .crlMaxAgeDays),
+    .init(
+      name: "no list, nobody minds", policy: "", proof: Fixture.proof(unlisted: "CN=db1")),
     .init(
       name: "pin", policy: require("pins = ['\(Fixture.keyB)', '\(Fixture.keyA)']"),
       proof: Fixture.proof()),
