@@ -37,7 +37,24 @@ enum Diagnostics {
   static func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    print(escaped(String(decoding: try encoder.encode(value), as: UTF8.self)))
+  }
+
+  /// JSON whose strings cannot act on a terminal either: the encoder leaves all but ASCII's control
+  /// characters as they are. What a parser reads is the same.
+  private static func escaped(_ json: String) -> String {
+    var text = ""
+    for scalar in json.unicodeScalars {
+      if isVisible(scalar) || scalar == "\n" {
+        text.unicodeScalars.append(scalar)
+      } else {
+        for unit in UTF16.encode(scalar).map(Array.init) ?? [] {
+          let digits = String(unit, radix: 16)
+          text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
+      }
+    }
+    return text
   }
 
   /// Lines that end themselves.
@@ -60,14 +77,18 @@ enum Diagnostics {
   static func oneLine(_ text: String) -> String {
     var line = ""
     for scalar in text.unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-        .paragraphSeparator:
-        line += "?"
-      default: line.unicodeScalars.append(scalar)
-      }
+      if isVisible(scalar) { line.unicodeScalars.append(scalar) } else { line += "?" }
     }
     return line
+  }
+
+  private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
+      .paragraphSeparator:
+      false
+    default: true
+    }
   }
 
   private static func write(_ text: String, to descriptor: Int32) {
