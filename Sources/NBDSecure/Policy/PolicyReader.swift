@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Reads the values of one table of a policy file; what is left over at the end is an unknown key.
+///
+/// Errors name the line and the key and no value: the file that was named may be another one than
+/// was meant, with secrets in it.
 struct PolicyReader {
   /// No list of a policy file is longer.
   static let maximumListLength = 1024
@@ -77,7 +80,7 @@ struct PolicyReader {
     case nil: return nil
     case .integer(let number):
       guard range.contains(number) else {
-        throw error(key, "must be from \(range.lowerBound) to \(range.upperBound), not \(number)")
+        throw error(key, "must be from \(range.lowerBound) to \(range.upperBound)")
       }
       return number
     case .some: throw wrongType(key, value, wanted: "an integer")
@@ -120,7 +123,7 @@ struct PolicyReader {
     guard let text = try string(key) else { return nil }
     guard let word = Word(rawValue: text) else {
       let known = Word.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
-      throw error(key, "unknown value \"\(text)\"", hint: "one of \(known)")
+      throw error(key, "unknown value", hint: "one of \(known)")
     }
     return word
   }
@@ -146,7 +149,8 @@ struct PolicyReader {
       default: throw wrongType(key, value, wanted: "a list of \(what)")
       }
       guard text.utf8.count <= PolicyGlob.maximumLength, let element = parse(text) else {
-        throw error(key, "\"\(text.prefix(80))\" is none of: \(what)")
+        throw PolicyError(
+          file: file, line: value.line, key: name(key), "an entry is none of: \(what)")
       }
       elements.append(element)
     }

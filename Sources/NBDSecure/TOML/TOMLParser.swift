@@ -83,8 +83,9 @@ struct TOMLParser {
     if scanner.skip("{") { return try inlineTable(depth: depth + 1) }
     let word = scanner.take { Self.isBare($0) || "+.:".utf8.contains($0) }
     guard let kind = Self.scalar(word) else {
-      let found = word.isEmpty ? scanner.here : "\"\(word.prefix(80))\""
-      throw scanner.fail("expected a value, not \(found)")
+      // Which one is not said: what stands here may be anything, secrets included.
+      throw scanner.fail(
+        word.isEmpty ? "expected a value, not \(scanner.here)" : "expected a value, not a word")
     }
     return TOMLValue(kind: kind, line: line)
   }

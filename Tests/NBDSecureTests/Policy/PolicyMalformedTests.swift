@@ -70,7 +70,7 @@ struct PolicyMalformedTests {
     ("default = 'deny'\n[[rule]]\naction = 'deny'\nhost = ''", "rule[1].host", "none of"),
     ("default = 'deny'\n[[rule]]\naction = 'deny'\nunix = 'run/a'", "rule[1].unix", "none of"),
     ("default = 'deny'\n[[rule]]\naction = 'deny'\nvsock = -1", "rule[1].vsock", "none of"),
-    ("default = \"a\\nb\\u001b\"", "default", "unknown value \"a?b?\""),
+    ("default = \"a\\nb\\u001b\"", "default", "unknown value"),
     (
       "default = 'deny'\n[[rule]]\nname = \"a\\nb\"\naction = 'deny'\nhost = 'a'", "rule[1].name",
       "one line"
