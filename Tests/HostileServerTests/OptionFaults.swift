@@ -50,8 +50,8 @@ import Testing
 
   private static let refusing: [Fault] = refusals.map { name, type in
     reply(
-      "NBD_OPT_INFO refused: \(name)", [], status: 69, then: .abort,
-      Wire.reply(to: info, type, Array("no".utf8)))
+      "NBD_OPT_INFO refused: \(name)", ["reasons of its own"], status: 69, then: .abort,
+      Wire.reply(to: info, type, Array("reasons of its own".utf8)))
   }
 
   private static let faults: [Fault] =

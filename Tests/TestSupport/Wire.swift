@@ -61,6 +61,7 @@ package enum Wire {
     package static let info: UInt32 = 6
     package static let go: UInt32 = 7
     package static let structuredReply: UInt32 = 8
+    package static let setMetaContext: UInt32 = 10
   }
 
   /// NBD_REP_* numbers.
