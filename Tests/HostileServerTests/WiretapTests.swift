@@ -8,6 +8,10 @@ import Testing
 @Suite struct WiretapTests {
   private static let marker = "marker-4f1d2c9e"
 
+  private static let sessions: [ServerTLS] = [
+    .required(.x509, .v12), .required(.x509, nil), .required(.psk, .v12), .required(.psk, nil),
+  ]
+
   private let pki: PKI
 
   init() throws { pki = try PKI.shared.get() }
@@ -62,10 +66,8 @@ import Testing
     #expect(try contains(tap.tape().bytes(.toServer), Self.marker))
   }
 
-  @Test(arguments: [TLSVersion.v12, nil]) func aReplayedServerIsRefused(_ version: TLSVersion?)
-    throws
-  {
-    let server = try nbdkit(.required(.x509, version))
+  @Test(arguments: sessions) func aReplayedServerIsRefused(_ tls: ServerTLS) throws {
+    let server = try nbdkit(tls)
     let tap = try Wiretap(to: server.port)
     #expect(try ask("info", tap.port, server.credentials).status == 0)
     let tape = try tap.tape()
@@ -89,9 +91,8 @@ import Testing
     #expect(other.deviations(status: 76, saying: ["plaintext follows"]) == [])
   }
 
-  @Test(arguments: [TLSVersion.v12, nil])
-  func noFlippedBitGoesUnnoticed(_ version: TLSVersion?) throws {
-    let server = try nbdkit(.required(.x509, version))
+  @Test(arguments: sessions) func noFlippedBitGoesUnnoticed(_ tls: ServerTLS) throws {
+    let server = try nbdkit(tls)
     let tap = try Wiretap(to: server.port)
     let honest = try ask("info", tap.port, server.credentials)
     #expect(honest.status == 0, "\(honest)")

@@ -36,7 +36,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ServerTLS.required(.x509, .v12), .required(.x509, nil), .required(.psk, nil),
+    ServerTLS.required(.x509, .v12), .required(.x509, nil), .required(.psk, .v12),
+    .required(.psk, nil),
   ])
   func dataNeverCrossesInTheClear(_ tls: ServerTLS) throws {
     let server = try Server(ServerConfiguration(.nbdkit, tls: tls, export: "disk", size: 1 << 20))
