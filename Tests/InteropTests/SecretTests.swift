@@ -71,6 +71,29 @@ import Testing
     }
   }
 
+  /// Whoever sets the environment gets no key out of the TLS library.
+  @Test(arguments: [TLSVersion.v12, .v13]) func theEnvironmentAsksInVain(
+    _ version: TLSVersion
+  ) throws {
+    let directory = try TemporaryDirectory()
+    let environment = ["SSLKEYLOGFILE": directory.file("keys"), "GNUTLS_DEBUG_LEVEL": "99"]
+    for authentication in [Authentication.x509, .psk] {
+      let server = try Server(
+        ServerConfiguration(.nbdkit, tls: .required(authentication, version)))
+      let arguments = ["info", "-vvv"] + server.address + server.credentials
+      let seen = try nbdSecure(arguments, environment: environment)
+      #expect(seen.status == 0, "\(seen)")
+      // The library speaks before the program does, and then no more.
+      let trace = try #require(seen.stderr.range(of: "connecting to "), "\(seen)")
+      #expect(!seen.stderr[trace.lowerBound...].contains("gnutls["), "\(seen)")
+      #expect(try leaks(in: seen.stdout + seen.stderr) == [])
+      #expect(access(directory.file("keys"), F_OK) != 0)
+      // Another program of the same library obeys: this check can fail.
+      let other = try run("/usr/bin/gnutls-cli", ["--list"], environment: environment)
+      #expect(other.stderr.contains("gnutls["), "\(other.stderr.prefix(400))")
+    }
+  }
+
   /// Not in what is said of mistakes either.
   @Test func complaintsHaveNone() throws {
     let directory = try TemporaryDirectory()
@@ -118,8 +141,8 @@ import Testing
   }
 
   /// Of a process that must not be dumped, /proc's files belong to root (proc(5)), whoever runs it.
-  @Test func processesAreNotDumpable() throws {
-    let silent = try FakeServer { $0.pause(20) }
+  @Test(arguments: ["info", "proxy"]) func processesAreNotDumpable(_ verb: String) throws {
+    let silent = try FakeServer { connection in connection.pause(20) }
     let directory = try TemporaryDirectory()
     let program = directory.file("nbd-secure")
     try FileManager.default.copyItem(atPath: nbdSecurePath, toPath: program)
@@ -129,10 +152,11 @@ import Testing
       atPath: pki.trustOnly + "/ca-cert.pem", toPath: directory.file("pki/ca-cert.pem"))
     for path in [directory.path, program, directory.file("pki")] { chmod(path, 0o755) }
     chmod(directory.file("pki/ca-cert.pem"), 0o644)
-    let arguments = [
-      "info", "--hostname", "127.0.0.1", "--port", "\(silent.port)", "--tls-creds",
-      directory.file("pki"),
-    ]
+    let arguments =
+      [
+        verb, "--hostname", "127.0.0.1", "--port", "\(silent.port)", "--tls-creds",
+        directory.file("pki"),
+      ] + (verb == "proxy" ? ["--listen", directory.file("nbd.sock")] : [])
     let ours = try unprivileged(program, arguments, log: directory.file("log"))
     let other = try unprivileged("/bin/sleep", ["20"], log: directory.file("other"))
     #expect(eventually(within: 10) { !silent.connections.isEmpty }, "\(ours.log)")
