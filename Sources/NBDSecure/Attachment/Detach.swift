@@ -62,7 +62,9 @@ public enum Detach {
     try bounded(deadline, device) { () throws(KernelError) in
       // Held exclusively until the kernel was told, so that nobody mounts it in between.
       let exclusive = try ExclusiveDevice(device)
-      try exclusive.flush()
+      // Nothing waits in a device that cannot be written, and servers that are read-only may refuse
+      // a flush although they offer it (nbdkit -o -r).
+      if state?.readOnly != true { try exclusive.flush() }
       try tellKernel(device, state)
     }
   }
