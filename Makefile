@@ -33,7 +33,7 @@ test:
 SOAK ?= 25
 soak:
 	scripts/install-deps
-	NBD_SECURE_SOAK=$(SOAK) $(SWIFT) test --filter ResilienceTests
+	NBD_SECURE_SOAK=$(SOAK) $(SWIFT) test --filter 'ResilienceTests|RelayModelTests'
 
 # Against its peers, under one load: ten to fifteen minutes. See docs/PERFORMANCE.md.
 bench: all

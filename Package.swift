@@ -73,7 +73,8 @@ let package = Package(
     .testTarget(
       name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),
     .testTarget(
-      name: "NBDSecureTests", dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "TestSupport"],
+      name: "NBDSecureTests",
+      dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "NBDKernel", "TLS", "TestSupport"],
       swiftSettings: testing),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: testing),
     .testTarget(

@@ -6,8 +6,8 @@ import Synchronization
 
 @testable import NBDSecure
 
-/// A disk in memory behind a socket, in the transmission phase: what a relay's server looks like.
-/// What is not flushed is lost by `crash`.
+/// A disk in memory behind a socket, plain or with TLS, in the transmission phase: what a relay's
+/// server looks like. What is not flushed is lost by `crash`.
 final class ModelServer: @unchecked Sendable {
   private let lock = NSLock()
   private var stable: [UInt8]
@@ -22,8 +22,18 @@ final class ModelServer: @unchecked Sendable {
     set { lock.withLock { pause = newValue } }
   }
   private var pause = 0.0
-  /// Stop in the middle of the n-th next read reply, after so many bytes; -1 never.
-  var cutReadAfter = -1
+  /// Requests are taken, and answered when this has ended.
+  var holds: Bool {
+    get { lock.withLock { holding } }
+    set { lock.withLock { holding = newValue } }
+  }
+  private var holding = false
+  /// End the connection in the middle of the next read's reply, after so many bytes; -1 never.
+  var cutReadAfter: Int {
+    get { lock.withLock { cut } }
+    set { lock.withLock { cut = newValue } }
+  }
+  private var cut = -1
   /// Commands seen, in order.
   private(set) var seen: [Command] = []
   /// Errors to give for the n-th next write.
@@ -35,7 +45,20 @@ final class ModelServer: @unchecked Sendable {
   /// An error for all next writes.
   var writeError: NBDError?
 
-  init(size: Int) {
+  /// TLS 1.3 KeyUpdates of the server's, at intervals, whether or not there is anything to do.
+  var keyUpdates: KeyUpdates {
+    get { lock.withLock { updating } }
+    set { lock.withLock { updating = newValue } }
+  }
+  private var updating = KeyUpdates.none
+  /// How many there were.
+  var keyUpdatesSent: Int { lock.withLock { updatesSent } }
+  private var updatesSent = 0
+
+  private let link: ModelLink
+
+  init(size: Int, link: ModelLink = .plain) {
+    self.link = link
     stable = [UInt8](repeating: 0, count: size)
     volatile = stable
   }
@@ -54,7 +77,7 @@ final class ModelServer: @unchecked Sendable {
       return generation
     }
     Thread.detachNewThread { [self] in
-      serve(server, mine)
+      if let wire = link.serve(server) { serve(wire, mine) }
       close(server)
     }
     return pair.first
@@ -70,40 +93,42 @@ final class ModelServer: @unchecked Sendable {
     }
   }
 
-  private func readExactly(_ socket: Int32, _ count: Int) -> [UInt8]? {
-    let bytes = try? LinuxIO.receive(count, from: socket, until: .never)
-    return bytes?.count == count ? bytes : nil
-  }
-
-  private func serve(_ socket: Int32, _ mine: Int) {
+  private func serve(_ wire: any ModelWire, _ mine: Int) {
     var waiting: [(Request, [UInt8])] = []
+    var lastUpdate = monotonicNanoseconds()
+    /// A client must not take more than eight KeyUpdates a second (GnuTLS).
+    func updateKeys() {
+      guard keyUpdates != .none, monotonicNanoseconds() - lastUpdate > 200_000_000 else { return }
+      lastUpdate = monotonicNanoseconds()
+      if wire.updateKeys(asking: keyUpdates == .asking) { lock.withLock { updatesSent += 1 } }
+    }
     while true {
-      guard let header = readExactly(socket, Request.size),
+      guard let header = wire.receive(Request.size, meanwhile: updateKeys),
         let request = try? Request(decoding: header.span)
       else { return }
       let payload =
-        request.payloadLength > 0 ? readExactly(socket, Int(request.payloadLength)) : []
+        request.payloadLength > 0 ? wire.receive(Int(request.payloadLength)) : []
       guard let payload else { return }
       lock.withLock { if let command = request.command { seen.append(command) } }
       if request.command == .disc { return }
       waiting.append((request, payload))
+      while holds, !wire.hasInput { Thread.sleep(forTimeInterval: 0.01) }
+      if holds { continue }
       // Take what is there before answering, so that there is something to shuffle.
-      if shuffles, waiting.count < 8,
-        (try? LinuxIO.wait(socket, for: .read, until: .after(seconds: 0))) != nil
-      {
-        continue
-      }
+      if shuffles, waiting.count < 8, wire.hasInput { continue }
+      updateKeys()
       if delay > 0 { Thread.sleep(forTimeInterval: delay) }
       if shuffles { waiting.shuffle() }
       for (request, payload) in waiting {
-        guard answer(socket, mine, request, payload) else { return }
+        guard answer(wire, mine, request, payload) else { return }
       }
       waiting = []
     }
   }
 
-  private func answer(_ socket: Int32, _ mine: Int, _ request: Request, _ payload: [UInt8]) -> Bool
-  {
+  private func answer(
+    _ wire: any ModelWire, _ mine: Int, _ request: Request, _ payload: [UInt8]
+  ) -> Bool {
     lock.lock()
     defer { lock.unlock() }
     guard mine == generation else { return false }
@@ -133,20 +158,21 @@ final class ModelServer: @unchecked Sendable {
     if request.command == .write, endsAfterWrites > 0 {
       endsAfterWrites -= 1
       if endsAfterWrites == 0 {
-        try? sendAll(reply, to: socket, until: .after(seconds: 5))
-        shutdown(socket, Int32(SHUT_RDWR))
+        _ = wire.send(reply)
+        shutdown(current, Int32(SHUT_RDWR))
         return false
       }
     }
-    if request.command == .read, cutReadAfter >= 0 {
-      let part = Array(reply.prefix(cutReadAfter))
-      cutReadAfter = -1
-      try? sendAll(part, to: socket, until: .after(seconds: 5))
-      Thread.sleep(forTimeInterval: 0.2)
-      shutdown(socket, Int32(SHUT_RDWR))
+    if request.command == .read, cut >= 0 {
+      let part = Array(reply.prefix(cut))
+      cut = -1
+      _ = wire.send(part)
+      // At times both come together, at times not.
+      Thread.sleep(forTimeInterval: Double.random(in: 0...0.04))
+      shutdown(current, Int32(SHUT_RDWR))
       return false
     }
-    return (try? sendAll(reply, to: socket, until: .after(seconds: 20))) != nil
+    return wire.send(reply)
   }
 }
 
@@ -169,8 +195,17 @@ final class ModelClient {
     return nextCookie
   }
 
+  @discardableResult
   func write(_ offset: Int, _ payload: [UInt8], flags: CommandFlags = []) throws -> UInt64 {
     try send(.write, offset: offset, length: payload.count, payload: payload, flags: flags)
+  }
+
+  /// Sends what is taken at once, waiting so long for a beginning; how much.
+  func sendWhatFits(_ bytes: [UInt8], within seconds: Double) throws -> Int {
+    try LinuxIO.wait(socket, for: .write, until: .after(seconds: seconds))
+    return bytes.withUnsafeBytes {
+      if case .bytes(let count) = LinuxIO.send(socket.raw, $0) { count } else { 0 }
+    }
   }
 
   func reply() throws -> SimpleReply {
@@ -195,58 +230,3 @@ final class ModelClient {
 }
 
 enum ModelError: Error { case wrongCookie }
-
-/// A relay on a thread, between a client and a server.
-final class RelayRig {
-  let server: ModelServer
-  let relay: Relay
-  let lane: Lane
-  let client: ModelClient
-  let clock = RelayClock()
-  /// What the disk must hold.
-  var model: [UInt8]
-  let parked = DispatchSemaphore(value: 0)
-
-  init(
-    size: Int = 1 << 20, flushWindow: Int = 1 << 20, ioTimeout: Double = 20,
-    keepsConnection: Bool = false
-  ) throws {
-    server = ModelServer(size: size)
-    model = [UInt8](repeating: 0, count: size)
-    var settings = Relay.Settings(
-      exportSize: UInt64(size),
-      flags: [.hasFlags, .sendFlush, .sendFUA, .sendTrim, .sendWriteZeroes],
-      maximumRequest: Relay.Limits.maximumRequest, ioTimeout: UInt64(ioTimeout * 1e9),
-      flushWindow: flushWindow)
-    settings.keepsConnection = keepsConnection
-    relay = try Relay(settings: settings, clock: clock)
-    let parked = parked
-    lane = try Lane(relay: relay, number: 0) { parked.signal() }
-    client = ModelClient(Descriptor(owning: try relay.makePlainSide()))
-    relay.channel = PlainChannel(try server.connect())
-  }
-
-  /// Waits until the relay parks itself.
-  func outcome() -> Relay.Outcome? {
-    _ = parked.wait(timeout: .now() + 20)
-    return lane.takeOutcome()
-  }
-
-  /// What a supervisor does when the server comes back.
-  func reconnect() throws -> (Int, Int) {
-    relay.settleUnfinishedReply()
-    relay.channel?.cut()
-    let channel = PlainChannel(try server.connect())
-    let result = try Replay(relays: [relay], channel: channel, idleTimeout: 20).run()
-    relay.channel = channel
-    relay.beginResend(now: monotonicNanoseconds())
-    lane.run()
-    return result
-  }
-
-  deinit {
-    lane.park()
-    lane.quit()
-    server.crash()
-  }
-}

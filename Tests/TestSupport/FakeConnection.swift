@@ -51,13 +51,19 @@ package final class FakeConnection: @unchecked Sendable {
   package var tamper: (([UInt8]) -> [UInt8])?
 
   private let descriptor: Int32
+  /// What comes is kept in ``record``: not wanted under a load.
+  private let isRecording: Bool
   private let state = Mutex((record: Record(), over: false, open: true))
   /// The TLS session, once it is up.
   package internal(set) var session: TLSServerSession?
 
-  init(descriptor: Int32, index: Int) {
+  /// - Parameters:
+  ///   - descriptor: a connected, blocking socket. It is closed when a script has been played.
+  ///   - recording: whether what comes from the client is kept.
+  package init(descriptor: Int32, index: Int, recording: Bool = true) {
     self.descriptor = descriptor
     self.index = index
+    isRecording = recording
     var one: Int32 = 1
     setsockopt(
       descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
@@ -213,7 +219,7 @@ package final class FakeConnection: @unchecked Sendable {
   private func receiveSome(_ limit: Int) throws(Failure) -> [UInt8] {
     if let session { return try session.receive(limit) }
     let bytes = try receiveRaw(limit)
-    state.withLock { $0.record.plaintext += bytes }
+    if isRecording { state.withLock { $0.record.plaintext += bytes } }
     return bytes
   }
 
@@ -230,12 +236,20 @@ package final class FakeConnection: @unchecked Sendable {
       if count < 0 && errno == EINTR { continue }
       guard count >= 0 else { throw .broken(errno) }
       let bytes = Array(buffer.prefix(count))
-      state.withLock { $0.record.wire += bytes }
+      if isRecording { state.withLock { $0.record.wire += bytes } }
       return bytes
     }
   }
 
-  func note(decrypted bytes: [UInt8]) { state.withLock { $0.record.decrypted += bytes } }
+  func note(decrypted bytes: [UInt8]) {
+    if isRecording { state.withLock { $0.record.decrypted += bytes } }
+  }
+
+  /// Whether something comes within so many seconds, or is there: bytes, or the end.
+  package func isReadable(within seconds: Double) -> Bool {
+    var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&watched, 1, Int32(seconds * 1000)) > 0
+  }
 
   private func finish() {
     let wasOpen = state.withLock { state in

@@ -41,6 +41,7 @@ package final class TLSServerSession {
   private unowned let connection: FakeConnection
   private var failure: FakeConnection.Failure?
   private let sendsAlerts: Bool
+  private var isPolling = false
 
   init(_ identity: TLSServerIdentity, over connection: FakeConnection) throws(FakeConnection
     .Failure)
@@ -122,6 +123,18 @@ package final class TLSServerSession {
     }
   }
 
+  /// What a record that is there holds, without waiting for one; nothing when none is.
+  package func receiveWhatIsThere(_ limit: Int) throws(FakeConnection.Failure) -> [UInt8] {
+    isPolling = true
+    defer { isPolling = false }
+    var buffer = [UInt8](repeating: 0, count: limit)
+    let count = gnutls_record_recv(raw, &buffer, limit)
+    if count > 0 { return Array(buffer.prefix(count)) }
+    if count == 0 || count == Int(GNUTLS_E_PREMATURE_TERMINATION) { throw .closed(got: []) }
+    try check(Int32(count))
+    return []
+  }
+
   /// Sends a TLS 1.3 KeyUpdate; with `asking`, one that demands an answer.
   package func updateKeys(asking: Bool) throws(FakeConnection.Failure) {
     try check(gnutls_session_key_update(raw, asking ? UInt32(GNUTLS_KU_PEER) : 0))
@@ -149,6 +162,10 @@ package final class TLSServerSession {
   }
 
   private func pull(into buffer: UnsafeMutableRawPointer, _ size: Int) -> Int {
+    if isPolling, !connection.isReadable(within: 0) {
+      gnutls_transport_set_errno(raw, EAGAIN)
+      return -1
+    }
     do {
       let bytes = try connection.receiveRaw(size)
       buffer.copyMemory(from: bytes, byteCount: bytes.count)

@@ -5,8 +5,16 @@ import TLS
 /// The relay's way to the server through TLS.
 final class TLSChannel: Channel {
   let session: TLSSession
+  /// After how many records of ours the connection is to be replaced; nil: never.
+  private let lifetime: UInt64?
 
-  init(_ session: TLSSession) { self.session = session }
+  /// - Parameters:
+  ///   - session: its handshake is done.
+  ///   - lifetime: how many records to send at most; nil leaves it to what the session can bear.
+  init(_ session: TLSSession, lifetime: UInt64? = nil) {
+    self.session = session
+    self.lifetime = lifetime ?? session.recordsBeforeKeyUpdate.map { $0 - Self.margin }
+  }
 
   func receive(into buffer: UnsafeMutableRawBufferPointer) throws(LinkLost) -> Int {
     do { return unsafe try session.receive(into: buffer) } catch { throw lost(error) }
@@ -28,8 +36,8 @@ final class TLSChannel: Channel {
   /// A KeyUpdate of ours breaks servers that use a GnuTLS session from two threads (nbdkit, GnuTLS
   /// before 3.8.11), and GnuTLS sends one by itself after so many records.
   var isWornOut: Bool {
-    guard let limit = session.recordsBeforeKeyUpdate else { return false }
-    return session.recordsSent >= limit - Self.margin
+    guard let lifetime else { return false }
+    return session.recordsSent >= lifetime
   }
 
   var pendingOutput: Int { session.pendingOutput }
