@@ -91,16 +91,37 @@ import Testing
     #expect(try third.call(.read, offset: 0, length: 4).data == [1, 2, 3, 4])
   }
 
-  @Test func requestsOverTheMaximumAreRefused() throws {
-    let server = try Server(ServerConfiguration(.nbdkit, size: 32 << 20))
+  /// What clients are told is the longest request passes whole, and what is longer is refused: ours,
+  /// and a server's own.
+  @Test(arguments: [nil, "64K"])
+  func requestsUpToTheMaximumPass(_ serverMaximum: String?) throws {
+    let server = try RestartableServer(
+      size: 32 << 20, filters: serverMaximum == nil ? [] : ["blocksize-policy"],
+      parameters: serverMaximum.map {
+        [
+          "blocksize-minimum=512", "blocksize-preferred=4K", "blocksize-maximum=\($0)",
+          "blocksize-error-policy=error",
+        ]
+      } ?? [])
     let proxy = try ProxyProcess(server.endpoint)
+    let told = try run("nbdinfo", ["--json", proxy.uri]).stdout
+    let maximum = try #require(
+      told.firstMatch(of: /"block_size_maximum": ([0-9]+)/).flatMap { Int($0.1) }, "\(told)")
+    #expect(serverMaximum == nil ? maximum >= 1 << 20 : maximum == 64 << 10)
     let client = try RawClient(proxy.socket)
-    let maximum = 8 << 20
-    #expect(try client.call(.read, offset: 0, length: maximum + 1).error == 22)
-    let tooLong = [UInt8](repeating: 9, count: maximum + 512)
-    #expect(try client.write(0, tooLong) == 22)
-    #expect(try client.call(.read, offset: 512, length: maximum).error == 0)
-    #expect(try client.call(.read, offset: 0, length: 512).data.allSatisfy { $0 == 0 })
+    let data = try [UInt8](randomData(maximum + 512))
+    for length in [512, maximum - 512, maximum] {
+      let part = Array(data[..<length])
+      #expect(try client.write(512, part) == 0)
+      let seen = try client.call(.read, offset: 512, length: length)
+      #expect(seen.error == 0 && seen.data == part, "\(length) bytes")
+    }
+    #expect(try client.write(512, data) == 22)
+    #expect(try client.call(.read, offset: 512, length: maximum + 512).error == 22)
+    #expect(try client.call(.read, offset: 512, length: 512).data == Array(data[..<512]))
+    #expect(try client.call(.flush).error == 0)
+    let found = try contents(of: server.disk)
+    #expect(found[512..<(512 + maximum)].elementsEqual(data[..<maximum]))
   }
 }
 
@@ -116,6 +137,8 @@ import Testing
         "--iodepth=16", "--size=32M", "--io_size=512M", "--verify=crc32c", "--do_verify=1",
         "--aux-path=\(proxy.file(""))",
       ], directory: proxy.file(""), log: proxy.file("fio.log"))
+    // Sparse before the load writes.
+    #expect(eventually(within: 20) { allocated(server.disk) > 0 })
     for _ in 0..<2 {
       Thread.sleep(forTimeInterval: 0.4)
       server.kill()
@@ -177,39 +200,64 @@ import Testing
     #expect(!proxy.log.contains("lost"), "\(proxy.log)")
   }
 
+  /// A client that takes no answers and a server that gives none cost memory up to a bound, and
+  /// nothing is lost of what was queued.
   @Test func slowClientsAndServersCostBoundedMemory() throws {
     let server = try RestartableServer(
-      size: 64 << 20, filters: ["rate"], parameters: ["rate=8M"])
+      size: 160 << 20, filters: ["delay"], parameters: ["delay-write=4"])
+    let mebibyte = 1 << 20
+    let data = try randomData(32 << 20)
+    let disk = try FileHandle(forWritingTo: URL(fileURLWithPath: server.disk))
+    try disk.write(contentsOf: data)
+    try disk.close()
     let proxy = try ProxyProcess(server.endpoint)
-    // Reads whose answers nobody takes, and writes that the server does not take.
     let reader = try RawClient(proxy.socket)
-    for number in 0..<400 {
+    for number in 0..<100 {
       try reader.send(
         RawClient.header(
-          .read, offset: (number % 60) << 20, length: 1 << 20, cookie: UInt64(number)))
+          .read, offset: (number % 32) << 20, length: mebibyte, cookie: UInt64(number)))
     }
+    // Writes until no more of them is taken.
     let writer = try RawClient(proxy.socket)
-    let payload = [UInt8](repeating: 5, count: 1 << 20)
     var queued = 0
     var request: [UInt8] = []
     var number = 0
-    let end = Date(timeIntervalSinceNow: 3)
-    while Date() < end {
+    var lastTaken = Date()
+    while Date().timeIntervalSince(lastTaken) < 1, number < 128 {
       if request.isEmpty {
-        number += 1
         request =
           RawClient.header(
-            .write, offset: (number % 60) << 20, length: payload.count, cookie: UInt64(number))
-          + payload
+            .write, offset: (32 + number) << 20, length: mebibyte, cookie: UInt64(number))
+          + data[((number % 32) << 20)..<((number % 32 + 1) << 20)]
+        number += 1
       }
       let sent = writer.sendWhatFits(request)
       queued += sent
       request.removeFirst(sent)
-      if sent == 0 { Thread.sleep(forTimeInterval: 0.02) }
+      if sent > 0 { lastTaken = Date() } else { Thread.sleep(forTimeInterval: 0.02) }
     }
-    #expect(queued < 64 << 20, "\(queued)")
-    // Two rings of 32 MiB, and what the program is.
-    #expect(proxy.peakMemory < 120, "\(proxy.peakMemory) MiB")
+    #expect(proxy.process.isRunning, "\(proxy.log)")
+    #expect(queued > 8 << 20 && queued < 48 << 20, "\(queued)")
+    // Two rings, and what the program is.
+    #expect(proxy.peakMemory > 0 && proxy.peakMemory < 120, "\(proxy.peakMemory) MiB")
+    try writer.send(request)
+    for _ in 0..<number { #expect(try writer.receive(16)[4..<8] == [0, 0, 0, 0]) }
+    #expect(try writer.call(.flush).error == 0)
+    for _ in 0..<100 {
+      let reply = try reader.receive(16)
+      let place = Int(Wire.integer(reply[8..<16])) % 32
+      #expect(reply[4..<8] == [0, 0, 0, 0])
+      let part = try reader.receive(mebibyte)
+      #expect(data[(place << 20)..<((place + 1) << 20)].elementsEqual(part), "read \(place)")
+    }
+    let found = try contents(of: server.disk)
+    for number in 0..<number {
+      let place = number % 32
+      #expect(
+        found[((32 + number) << 20)..<((33 + number) << 20)]
+          == data[(place << 20)..<((place + 1) << 20)], "write \(number)")
+    }
+    #expect(!proxy.log.contains("lost"), "\(proxy.log)")
   }
 
   @Test func withoutReconnectionItEndsWhenTheServerDoes() throws {
