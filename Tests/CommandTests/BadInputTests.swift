@@ -10,11 +10,15 @@ import Testing
   init() throws { pki = try PKI.shared.get() }
 
   @Test(arguments: usageMistakes) func usage(_ mistake: Mistake) throws {
-    let seen = try nbdSecure(mistake.arguments)
+    // Whatever it starts inherits its environment.
+    let mark = UUID().uuidString
+    let seen = try nbdSecure(mistake.arguments, environment: ["NBD_SECURE_TEST_MARK": mark])
     #expect(
       seen.deviations(status: mistake.status, saying: mistake.saying, hinting: mistake.hinting)
         == [])
-    #expect(leftBehind() == [])
+    // Another test's may be there for a moment.
+    #expect(eventually(within: 5) { leftBehind().isEmpty }, "\(leftBehind())")
+    #expect(processes(with: mark) == [])
   }
 
   @Test(arguments: ["attach", "info", "list"]) func plaintextIsForbiddenBeforeConnecting(
@@ -119,9 +123,19 @@ import Testing
     }
   }
 
-  /// State files that attachments of this machine would have.
+  /// What attachments of this machine would have: states, locks, counters.
   private func leftBehind() -> [String] {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: "/run/nbd-secure")) ?? []
-    return files.filter { $0.hasSuffix(".json") }
+    (try? FileManager.default.contentsOfDirectory(atPath: "/run/nbd-secure")) ?? []
+  }
+
+  /// Processes with that in their environment.
+  private func processes(with mark: String) -> [String] {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return all.filter { pid in
+      guard pid.allSatisfy(\.isNumber),
+        let values = FileManager.default.contents(atPath: "/proc/\(pid)/environ")
+      else { return false }
+      return values.range(of: Data(mark.utf8)) != nil
+    }
   }
 }

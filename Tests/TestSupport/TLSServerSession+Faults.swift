@@ -9,6 +9,15 @@ extension TLSServerSession {
     if code < 0 { throw .tls(Int32(code), String(cString: gnutls_strerror(Int32(code)))) }
   }
 
+  /// The name that the client asked for (SNI); nil when it named none.
+  package var serverName: String? {
+    var name = [CChar](repeating: 0, count: 256)
+    var length = name.count
+    var type: UInt32 = 0
+    guard gnutls_server_name_get(raw, &name, &length, &type, 0) == 0 else { return nil }
+    return String(decoding: name.prefix(length).map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
   /// Sends close_notify; the connection stays.
   package func endSession() { sayGoodbye() }
 
