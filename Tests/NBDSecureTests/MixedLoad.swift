@@ -15,7 +15,9 @@ extension RelayRig {
 
   /// So many bytes of it.
   static func noise(_ count: Int) -> [UInt8] {
-    Array((0...(count / noise.count)).lazy.flatMap { _ in noise }.prefix(count))
+    var bytes = noise
+    while bytes.count < count { bytes += noise }
+    return Array(bytes[..<count])
   }
 
   private struct Expectation {
