@@ -78,6 +78,8 @@ final class ModelServer: @unchecked Sendable {
     }
     Thread.detachNewThread { [self] in
       if let wire = link.serve(server) { serve(wire, mine) }
+      // Its number is somebody else's as soon as it is closed.
+      lock.withLock { if current == server { current = -1 } }
       close(server)
     }
     return pair.first
