@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +136,38 @@ int clinux_spawn(pid_t *pid, const char *path, char *const argv[], char *const e
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return failed;
+}
+
+/* Nothing but system calls: this process is a fork of one that may have had threads. */
+static void flush(const char *path, int write_back, int channel) {
+  /* The caller's standard streams must not wait for a silent server. */
+  if (dup2(channel, 0) < 0) _exit(1);
+  close_range(1, ~0U, 0);
+  prctl(PR_SET_NAME, "nbd-flush");
+  int failed = 0;
+  int device = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+  if (device < 0 || (write_back && (fsync(device) < 0 || ioctl(device, BLKFLSBUF, 0) < 0)))
+    failed = errno;
+  if (write(0, &failed, sizeof failed) != sizeof failed) _exit(1);
+  char end;
+  while (read(0, &end, 1) < 0 && errno == EINTR) {
+  }
+  _exit(0);
+}
+
+int clinux_flush_apart(const char *path, int write_back, pid_t *pid) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return -1;
+  *pid = fork();
+  if (*pid == 0) flush(path, write_back, ends[1]);
+  int error = errno;
+  close(ends[1]);
+  if (*pid < 0) {
+    close(ends[0]);
+    errno = error;
+    return -1;
+  }
+  return ends[0];
 }
 
 int clinux_wait(pid_t pid, int without_blocking) {

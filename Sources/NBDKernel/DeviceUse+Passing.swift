@@ -3,7 +3,7 @@ internal import LinuxIO
 
 extension DeviceHolder {
   /// Whether it goes by itself: udev looks at every device that changed.
-  var isPassing: Bool {
+  package var isPassing: Bool {
     guard case .process(_, let command) = self else { return false }
     return ["(udev-worker)", "udev-worker", "systemd-udevd"].contains(command)
   }

@@ -32,6 +32,9 @@ package enum KernelSupport {
     version(release) >= (6, 15) && hasHugePages ? max(pageSize, 65536) : pageSize
   }
 
+  /// Whether sysfs shows the backend identifier of a device that has one (Linux 5.14).
+  package static var showsBackends: Bool { version(release) >= (5, 14) }
+
   /// Whether the driver is there. Does not load it.
   package static var hasDriver: Bool { Sysfs().hasDriver }
 

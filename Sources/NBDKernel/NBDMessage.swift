@@ -78,6 +78,17 @@ package enum NBDMessage {
     }
   }
 
+  /// NBD_CMD_RECONFIGURE that changes nothing: the kernel only looks whether there is a connection.
+  package static func inquiry(
+    family: UInt16, sequence: UInt32, index: DeviceIndex, backend: String
+  ) -> [UInt8] {
+    var builder = NetlinkBuilder(
+      family: family, command: Command.reconfigure, version: version, sequence: sequence)
+    builder.put(Attribute.index, index.rawValue)
+    builder.put(Attribute.backendIdentifier, backend)
+    return builder.finished
+  }
+
   /// NBD_CMD_DISCONNECT
   package static func disconnect(
     family: UInt16, sequence: UInt32, index: DeviceIndex

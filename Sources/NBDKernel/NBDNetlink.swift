@@ -168,6 +168,22 @@ package struct NBDNetlink: Sendable {
     }
   }
 
+  /// Whether a device that is configured still has its connection: after a disconnect it is
+  /// configured until its last user has closed it, and can neither be used nor be taken over.
+  package func isBound(device: DeviceIndex, backend: String) throws(KernelError) -> Bool {
+    do throws(KernelError) {
+      try ask(about: device) { number in
+        NBDMessage.inquiry(
+          family: family.identifier, sequence: number, index: device, backend: backend)
+      } _: { _ in
+      }
+      return true
+    } catch {
+      guard error.errno == .invalidArgument else { throw error }
+      return false
+    }
+  }
+
   /// Which devices are configured. Being configured does not mean that the link lives.
   package func status() throws(KernelError) -> [DeviceIndex: Bool] {
     try ask(about: nil) { number in

@@ -30,17 +30,31 @@ struct DetachCommand: ParsableCommand {
     var failure: NBDSecureError?
     for device in wanted {
       do throws(NBDSecureError) {
-        let wasAttached = try Detach.detach(device, force: force)
-        if !wasAttached, !common.quiet { Diagnostics.note("\(device): was not attached") }
+        Self.tell(try Detach.detach(device, force: force), of: device, quiet: common.quiet)
       } catch {
         // The others are detached all the same; the first failure decides the exit status.
         if failure != nil || wanted.count > 1 { Diagnostics.report(error) }
         failure = failure ?? error
       }
     }
+    if all { Detach.removeLeftovers() }
     if let failure {
       if wanted.count > 1 { throw SilentExit(status: ExitStatus.of(failure.code)) }
       throw failure
+    }
+  }
+
+  /// What is no failure and worth a line.
+  static func tell(_ outcome: Detach.Outcome, of device: String, quiet: Bool) {
+    guard !quiet else { return }
+    switch outcome {
+    case .detached: break
+    case .wasNotAttached: Diagnostics.note("\(device): was not attached")
+    case .held(let holders):
+      let end =
+        holders.isEmpty
+        ? "until its last user closes it" : "while \(holders.joined(separator: "; "))"
+      Diagnostics.note("\(device): disconnected; the kernel keeps the device \(end)")
     }
   }
 }

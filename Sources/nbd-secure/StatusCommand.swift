@@ -48,6 +48,10 @@ struct StatusCommand: ParsableCommand {
     if status.state == "orphaned" {
       rows.append(("", "its supervisor is dead; attach with the same arguments adopts it"))
     }
+    if status.state == "releasing" {
+      rows.append(("", "disconnected; it goes when its last user has closed it"))
+    }
+    if status.state == "unknown" { rows.append(("", "its supervisor's state file is missing")) }
     if status.state != "connected", let error = status.lastError {
       rows.append(("last error", "\(error) (\(status.attempts ?? 0) attempts)"))
     }
@@ -63,7 +67,8 @@ struct StatusCommand: ParsableCommand {
       rows.append(
         ("data path", "\(path), \(connections) \(plural), bound by \(status.binding ?? "?")"))
     }
-    rows += TextForm.rows(status.tls)
+    // Without a state file nobody knows what was proved.
+    rows += status.server == nil ? [("TLS", "unknown")] : TextForm.rows(status.tls)
     rows += status.warnings.map { ("warning", $0) }
     let counters = status.counters
     rows.append(

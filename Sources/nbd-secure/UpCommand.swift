@@ -42,7 +42,10 @@ struct DownCommand: ParsableCommand {
 
   mutating func run() throws {
     guard let name = AttachmentName(name) else {
-      throw NBDSecureError(.usage, "\(name): cannot be an attachment's name")
+      throw NBDSecureError(
+        .usage,
+        name.isEmpty
+          ? "an attachment's name: must not be empty" : "\(name): cannot be an attachment's name")
     }
     guard let device = try Attachments.device(of: name) else {
       // A slip of the pen must not look like success.
@@ -54,6 +57,7 @@ struct DownCommand: ParsableCommand {
       if !common.quiet { Diagnostics.note("\(name): was not attached") }
       return
     }
-    _ = try Detach.detach(device, force: force)
+    let outcome = try Detach.detach(device, force: force)
+    DetachCommand.tell(outcome, of: device, quiet: common.quiet)
   }
 }

@@ -28,6 +28,11 @@ import Testing
   @Test(arguments: [
     Scenario("in-use"),
     Scenario("in-use", "--binding", "ioctl"),
+    Scenario("held"),
+    Scenario("held", "--binding", "ioctl"),
+    Scenario("stale"),
+    Scenario("foreign"),
+    Scenario("unflushed", timeout: 150),
     Scenario("sigterm"),
     Scenario("server-gone", "idle"),
     Scenario("server-gone", "busy"),

@@ -41,7 +41,9 @@ package struct Attach {
         .kernel, "attaching a block device needs root",
         hint: "run it as root, or use nbd-secure proxy, which does not need it")
     }
-    Privileges.protectDataPath(warn: warn)
+    // Told when nothing refuses any more: an error is not to drown in warnings.
+    var lacks: [String] = []
+    Privileges.protectDataPath { lacks.append($0) }
     try directory.prepare()
     guard let lock = try acquireLock() else {
       return ready(try existing())
@@ -49,13 +51,14 @@ package struct Attach {
     defer { directory.removeLock(of: identifier, lock) }
     let lockPath = directory.lock(of: identifier)
     let guarding = try Lifeline(lifeline) { _ = try? removeFile(lockPath) }
-    let bound = try Binder(request: request, identifier: identifier, warn: warn)
+    Presence(directory).removeStale(identifier)
+    let bound = try Binder(request: request, identifier: identifier)
     let adopted = try bound.deviceToAdopt()
 
     var connector = Connector(request: request.connection, trace: trace, warn: warn)
     let before = adopted.flatMap { directory.read($0.name) }
     if let before, before.identifier == identifier {
-      guard before.options == request.comparable else { throw otherOptions(before) }
+      try request.checkOptions(before)
       // Kernel TLS without a process: as long as its connections live, it is attached.
       if before.link == .unsupervised, before.hasLiveSockets {
         return ready(AttachOutcome(device: "/dev/\(before.device)", kind: .existing))
@@ -80,6 +83,8 @@ package struct Attach {
       for: connections[0], request: request, binding: bound.kind, warn: warn)
     connector.use.settle(
       writable: !plan.flags.contains(.readOnly), dataPath: path == .relay ? .relay : .ktls)
+    lacks.forEach(warn)
+    warnOfTwin(connections[0])
     guard guarding.commit() else { throw Lifeline.interrupted }
     let parts = Parts(
       connector: connector, connections: connections, export: export, plan: plan, binder: bound,
@@ -115,7 +120,8 @@ package struct Attach {
     do {
       defer { for end in kernelEnds { _ = Descriptor(owning: end) } }
       binding = try parts.binder.bind(
-        plan: parts.plan, path: parts.path, sockets: kernelEnds, adopting: parts.adopted)
+        plan: parts.plan, path: parts.path, sockets: kernelEnds, adopting: parts.adopted,
+        warn: warn)
     }
     let store = StateStore(state(of: parts, device: binding.device), in: directory, log: log)
     let supervisor = try Supervisor(
@@ -145,7 +151,8 @@ package struct Attach {
     let binding: any DeviceBinding
     do {
       binding = try parts.binder.bind(
-        plan: parts.plan, path: parts.path, sockets: sockets, adopting: parts.adopted)
+        plan: parts.plan, path: parts.path, sockets: sockets, adopting: parts.adopted,
+        warn: warn)
     } catch {
       for socket in sockets { _ = Descriptor(owning: socket) }
       throw error
@@ -241,49 +248,6 @@ package struct Attach {
       }
       return (lanes, events, kernelEnds)
     }
-  }
-
-  // MARK: One attachment for each endpoint and export
-
-  private func acquireLock() throws(NBDSecureError) -> LockFile? {
-    let path = directory.lock(of: identifier)
-    return try system("lock \(path)") { () throws(Errno) in try LockFile.acquire(path) }
-  }
-
-  /// The attachment that a living supervisor has of the same export, where it is the same.
-  private func existing() throws(NBDSecureError) -> AttachOutcome {
-    let deadline = Deadline.after(seconds: request.connection.connectTimeout)
-    while true {
-      if let state = directory.all().first(where: { $0.identifier == identifier }) {
-        guard state.options == request.comparable else { throw otherOptions(state) }
-        if let name = request.name, state.name != name.description {
-          throw NBDSecureError(
-            .kernel,
-            "\(name): attached already as /dev/\(state.device), "
-              + (state.name.map { "under the name \($0)" } ?? "without a name"),
-            hint: "detach it first: nbd-secure detach \(state.device)")
-        }
-        return AttachOutcome(device: "/dev/\(state.device)", kind: .existing)
-      }
-      // Its supervisor is on the way to a device, or failing: it is soon one or the other.
-      guard !deadline.hasPassed else {
-        throw NBDSecureError(
-          .kernel, "\(request.connection.endpoint): being attached by another process")
-      }
-      sleep(seconds: 0.05, until: deadline)
-      if !directory.isSupervised(identifier) {
-        throw NBDSecureError(
-          .other, "\(request.connection.endpoint): another attach of it just failed or ended",
-          hint: "try again")
-      }
-    }
-  }
-
-  private func otherOptions(_ state: AttachmentState) -> NBDSecureError {
-    NBDSecureError(
-      .kernel,
-      "\(request.connection.endpoint): attached already as /dev/\(state.device) with other options",
-      hint: "detach it first: nbd-secure detach \(state.device)")
   }
 
   private func state(of parts: Parts, device: DeviceIndex) -> AttachmentState {

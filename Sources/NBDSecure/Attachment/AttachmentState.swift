@@ -179,7 +179,10 @@ struct StateDirectory: Sendable {
   func remove(_ device: String) { _ = try? removeFile(file(of: device)) }
 
   /// Whether a living supervisor holds the attachment's lock.
-  func isSupervised(_ identifier: String) -> Bool {
-    ((try? LockFile.holder(of: lock(of: identifier))) ?? nil) != nil
+  func isSupervised(_ identifier: String) -> Bool { supervisor(of: identifier) != nil }
+
+  /// The living supervisor, which holds the attachment's lock.
+  func supervisor(of identifier: String) -> Int32? {
+    (try? LockFile.holder(of: lock(of: identifier))) ?? nil
   }
 }

@@ -19,7 +19,7 @@ struct Binder {
   /// - Throws: `NBDSecureError` with `.kernel` without a driver, `.usage` for a device's name that
   ///   is none.
   init(
-    request: AttachRequest, identifier: String, warn: (String) -> Void
+    request: AttachRequest, identifier: String
   ) throws(NBDSecureError) {
     self.request = request
     self.identifier = identifier
@@ -39,17 +39,30 @@ struct Binder {
         }
       }
     } catch { throw NBDSecureError(error) }
-    if kind == .ioctl {
-      warn("a device bound by ioctls ends with this process: it cannot be adopted after a crash")
-    }
+    if let wanted { try Self.checkPresence(of: wanted) }
+  }
+
+  /// Netlink would make any device that is named, and a slip of the pen is no wish for one.
+  static func checkPresence(of device: DeviceIndex) throws(NBDSecureError) {
+    let sysfs = Sysfs()
+    guard sysfs.hasDriver, !sysfs.exists(device) else { return }
+    throw NBDSecureError(
+      .kernel, "--device \(device.name): there is no such device",
+      hint:
+        "leave it out to get a free one, or have more: modprobe nbd nbds_max=\(device.rawValue + 1)"
+    )
   }
 
   /// A device of this attachment whose supervisor is dead; nil when there is none.
   ///
-  /// - Throws: `NBDSecureError` with `.kernel` where another device was asked for.
+  /// - Throws: `NBDSecureError` with `.kernel` where another device or binding was asked for.
   func deviceToAdopt() throws(NBDSecureError) -> DeviceIndex? {
-    guard kind == .netlink, let found = Sysfs().devices(backend: identifier).first else {
-      return nil
+    guard let found = Presence().device(identifier) else { return nil }
+    guard kind == .netlink else {
+      throw NBDSecureError(
+        .kernel,
+        "\(request.connection.endpoint): attached already as \(found.path), over netlink",
+        hint: "leave out --binding ioctl, or detach it first: nbd-secure detach \(found.name)")
     }
     if let wanted, wanted != found {
       throw NBDSecureError(
@@ -61,7 +74,8 @@ struct Binder {
 
   /// Binds a device to the sockets, which the caller still owns.
   func bind(
-    plan: DevicePlan, path: DataPathChoice, sockets: [Int32], adopting: DeviceIndex?
+    plan: DevicePlan, path: DataPathChoice, sockets: [Int32], adopting: DeviceIndex?,
+    warn: (String) -> Void
   ) throws(NBDSecureError) -> any DeviceBinding {
     if let adopting, let size = Sysfs().size(adopting), size != plan.size {
       throw NBDSecureError(
@@ -96,7 +110,9 @@ struct Binder {
           wanted: wanted, adopting: adopting, parameters: parameters, sockets: sockets,
           netlink: netlink)
       }
-      return try bindByIoctl(parameters, sockets)
+      let device = try bindByIoctl(parameters, sockets)
+      warn("a device bound by ioctls ends with this process: it cannot be adopted after a crash")
+      return device
     } catch { throw NBDSecureError(error) }
   }
 
@@ -124,6 +140,7 @@ struct Binder {
 
 /// A device's name as users write it.
 func deviceIndex(_ text: String) throws(NBDSecureError) -> DeviceIndex {
+  guard !text.isEmpty else { throw usage("the device: must not be empty") }
   guard let index = DeviceIndex(text) else {
     throw usage("\(text): not an nbd device", hint: "devices are called nbd0 or /dev/nbd0")
   }

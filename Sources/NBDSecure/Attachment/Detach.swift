@@ -2,13 +2,23 @@
 import Glibc
 import LinuxIO
 import NBDKernel
-import Synchronization
 import SystemPackage
 
 /// Detaches devices: flush, disconnect, wait until the kernel and the supervisor have let go.
 public enum Detach {
   /// How long a detach may take, seconds.
   public static let patience: Double = 30
+  /// How long a device that was disconnected by force is waited for while somebody has it open,
+  /// seconds.
+  fileprivate static let patienceOfForce: Double = 1
+
+  /// What became of a device.
+  public enum Outcome: Sendable, Hashable {
+    case detached
+    case wasNotAttached
+    /// It is disconnected, and its number is free when these users, each in words, have closed it.
+    case held([String])
+  }
 
   /// Detaches one device.
   ///
@@ -16,113 +26,156 @@ public enum Detach {
   ///   - text: `nbd0` or `/dev/nbd0`.
   ///   - force: detach it in use, or with a dead server: nothing is flushed, and the device is
   ///     never opened. What was not written is lost.
-  /// - Returns: Whether it was attached.
-  /// - Throws: `NBDSecureError`: `.usage`, `.kernel` where it is in use, `.timedOut`.
-  public static func detach(_ text: String, force: Bool) throws(NBDSecureError) -> Bool {
+  /// - Throws: `NBDSecureError`: `.usage`, `.kernel` where it is in use or not ours, `.timedOut`.
+  public static func detach(_ text: String, force: Bool) throws(NBDSecureError) -> Outcome {
+    if DeviceIndex(text) == nil, let name = AttachmentName(text),
+      NamedAttachment.names().contains(name)
+    {
+      throw usage(
+        "\(text): an attachment's name, not a device", hint: "nbd-secure down \(text) detaches it")
+    }
     let device = try deviceIndex(text)
     guard ThisProcess.effectiveUser == 0 else {
       throw NBDSecureError(.kernel, "detaching needs root", hint: "run it as root")
     }
-    let directory = StateDirectory.standard
-    let sysfs = Sysfs()
-    let state = directory.read(device.name)
-    guard sysfs.isConnected(device) else {
-      guard sysfs.exists(device) || state != nil else {
+    let presence = Presence()
+    let directory = presence.directory
+    guard presence.sysfs.isConnected(device) else {
+      let left = directory.read(device.name)
+      guard presence.sysfs.exists(device) || left != nil else {
         throw NBDSecureError(
           .kernel, "\(device.path): there is no such device",
           hint: "nbd-secure status lists what is attached")
       }
-      if let state, !directory.isSupervised(state.identifier) {
-        directory.removeLeftovers(of: state)
-      }
-      return false
+      if let left { presence.removeStale(left.identifier) }
+      return .wasNotAttached
     }
-    let deadline = Deadline.after(seconds: patience)
-    if force {
-      try disconnectByForce(device, state: state, directory, deadline)
-    } else {
-      try disconnect(device, state: state, directory, deadline)
+    guard let identifier = presence.identifier(of: device) else {
+      throw NBDSecureError(
+        .kernel, "\(device.path): not attached by nbd-secure",
+        hint: "what nbd-client attached, nbd-client -d \(device.path) detaches")
     }
-    try wait(for: device, state: state, directory, deadline)
-    return true
+    if presence.isReleasing(device, identifier) {
+      presence.removeStale(identifier)
+      return .held(holders(of: device, ignoring: []).map(\.description))
+    }
+    let state = presence.state(of: device)
+    let target = Target(
+      device: device, state: state, identifier: identifier,
+      supervisor: directory.supervisor(of: identifier), directory: directory,
+      deadline: .after(seconds: patience))
+    return force ? try target.disconnectByForce() : try target.disconnect()
   }
 
-  private static func disconnect(
-    _ device: DeviceIndex, state: AttachmentState?, _ directory: StateDirectory,
-    _ deadline: Deadline
-  ) throws(NBDSecureError) {
-    if let state, state.dataPath == "relay", !directory.isSupervised(state.identifier) {
+  /// Removes the state files of devices that are no longer attached.
+  public static func removeLeftovers() { Presence().removeStale() }
+
+  /// Who uses the device, but for those that go by themselves.
+  fileprivate static func holders(
+    of device: DeviceIndex, ignoring ignored: Set<Int32>
+  ) -> [DeviceHolder] {
+    DeviceUse().holders(of: device, ignoring: ignored).filter { !$0.isPassing }
+  }
+}
+
+/// A device that is being detached, and what is known of it.
+private struct Target {
+  let device: DeviceIndex
+  /// Nil where its supervisor lost its state file, or died before it wrote one.
+  let state: AttachmentState?
+  let identifier: String
+  /// Nil where it is dead, or where none is needed.
+  let supervisor: Int32?
+  let directory: StateDirectory
+  let deadline: Deadline
+
+  private var forceHint: String {
+    "nbd-secure detach --force \(device.name) loses what is unwritten"
+  }
+
+  func disconnect() throws(NBDSecureError) -> Detach.Outcome {
+    if supervisor == nil, state?.dataPath != "ktls" {
       throw NBDSecureError(
         .kernel, "\(device.path): its supervisor is dead, so that it cannot be flushed",
         hint: "attach with the same arguments adopts it; detach --force loses what is unwritten")
     }
     // Bound by ioctls, a device is open in its supervisor.
-    let holders = DeviceUse().lastingHolders(of: device, ignoring: state.map { [$0.pid] } ?? [])
-    guard holders.isEmpty else { throw inUse(device, holders) }
-    try bounded(deadline, device) { () throws(KernelError) in
+    let ignored = Set([state?.pid, supervisor].compactMap(\.self))
+    let holders = DeviceUse().lastingHolders(of: device, ignoring: ignored)
+    guard holders.isEmpty else { throw inUse(holders) }
+    do throws(KernelError) {
       // Held exclusively until the kernel was told, so that nobody mounts it in between.
-      let exclusive = try ExclusiveDevice(device)
       // Nothing waits in a device that cannot be written, and servers that are read-only may refuse
       // a flush although they offer it (nbdkit -o -r).
-      if state?.readOnly != true { try exclusive.flush() }
-      try tellKernel(device, state)
+      let flushing = try FlushingProcess(device, writesBack: state?.readOnly != true)
+      try flushing.wait(until: deadline)
+      try tellKernel()
+    } catch {
+      switch error.kind {
+      case .busy: throw inUse(DeviceUse().holdersOrClaim(of: device))
+      case .timedOut: throw notFlushed(error)
+      default: throw failure(error)
+      }
     }
+    try waitUntilGone()
+    return .detached
   }
 
   /// For a server that is dead: the supervisor goes first, so that nothing waits for it.
-  private static func disconnectByForce(
-    _ device: DeviceIndex, state: AttachmentState?, _ directory: StateDirectory,
-    _ deadline: Deadline
-  ) throws(NBDSecureError) {
-    if let state, let pid = livingSupervisor(of: state, directory) {
-      _ = kill(pid, SIGKILL)
-      while directory.isSupervised(state.identifier), !deadline.hasPassed {
+  func disconnectByForce() throws(NBDSecureError) -> Detach.Outcome {
+    if let supervisor, supervisor > 0 {
+      _ = kill(supervisor, SIGKILL)
+      while directory.isSupervised(identifier), !deadline.hasPassed {
         sleep(seconds: 0.01, until: deadline)
       }
     }
-    guard state?.binding != "ioctl" else { return }
-    try bounded(deadline, device) { () throws(KernelError) in try tellKernel(device, state) }
+    if state?.binding != "ioctl" {
+      do throws(KernelError) { try tellKernel() } catch { throw failure(error) }
+    }
+    // The kernel has let go of the server; the number stays taken while somebody has it open.
+    let soon = min(deadline, .after(seconds: Detach.patienceOfForce))
+    do { try Sysfs().waitUntilGone(device, until: soon) } catch {
+      let holders = Detach.holders(of: device, ignoring: [])
+      guard holders.isEmpty else {
+        removeLeftovers()
+        return .held(holders.map(\.description))
+      }
+    }
+    try waitUntilGone()
+    return .detached
   }
 
-  private static func tellKernel(
-    _ device: DeviceIndex, _ state: AttachmentState?
-  ) throws(KernelError) {
+  private func tellKernel() throws(KernelError) {
     if state?.binding == "ioctl" {
       try IoctlBinding(device: device).disconnect()
     } else {
-      try NBDNetlink().disconnect(device: device)
+      try NBDNetlink().disconnect(device: device, until: deadline)
     }
   }
 
-  /// The supervisor's process id, which the lock's holder confirms.
-  private static func livingSupervisor(
-    of state: AttachmentState, _ directory: StateDirectory
-  ) -> Int32? {
-    let holder = (try? LockFile.holder(of: directory.lock(of: state.identifier))) ?? nil
-    return holder == state.pid ? holder : nil
-  }
-
-  private static func wait(
-    for device: DeviceIndex, state: AttachmentState?, _ directory: StateDirectory,
-    _ deadline: Deadline
-  ) throws(NBDSecureError) {
+  private func waitUntilGone() throws(NBDSecureError) {
     do { try Sysfs().waitUntilGone(device, until: deadline) } catch {
       throw NBDSecureError(
-        .timedOut, "\(device.path): \(error.message)",
-        hint: "nbd-secure detach --force \(device.name) does not wait for the server",
-        underlying: error)
+        .timedOut, "\(device.path): disconnected, but \(error.message)",
+        hint: "somebody has it open: nbd-secure status \(device.name)", underlying: error)
     }
-    guard let state else { return }
     // Its end is a matter of milliseconds; where it is killed, the file is ours to remove.
-    while directory.isSupervised(state.identifier), !deadline.hasPassed {
+    while directory.isSupervised(identifier), !deadline.hasPassed {
       sleep(seconds: 0.005, until: deadline)
     }
-    if !directory.isSupervised(state.identifier) { directory.removeLeftovers(of: state) }
+    removeLeftovers()
+  }
+
+  private func removeLeftovers() {
+    guard let state, !directory.isSupervised(identifier) else { return }
+    directory.removeLeftovers(of: state)
     if state.name != nil { DeviceLink.changed(device.name) }
   }
 
-  private static func inUse(_ device: DeviceIndex, _ holders: [DeviceHolder]) -> NBDSecureError {
-    NBDSecureError(
+  private func inUse(_ holders: [DeviceHolder]) -> NBDSecureError {
+    // A flush that nobody waits for any more ends when its server answers, or by force.
+    if holders.contains(where: \.isFlush) { return notFlushed(nil) }
+    return NBDSecureError(
       .kernel,
       "\(device.path): in use: \(holders.map(\.description).joined(separator: "; "))",
       hint:
@@ -130,47 +183,25 @@ public enum Detach {
     )
   }
 
-  /// Runs what may wait for a dead server on a thread of its own, and gives up at the deadline.
-  private static func bounded(
-    _ deadline: Deadline, _ device: DeviceIndex,
-    _ body: @escaping @Sendable () throws(KernelError) -> Void
-  ) throws(NBDSecureError) {
-    let result: Bounded
-    do {
-      result = Bounded(done: try EventSignal())
-      try spawnDetachedThread(name: "detach") {
-        do throws(KernelError) {
-          try body()
-          result.finish(nil)
-        } catch {
-          result.finish(error)
-        }
-      }
-      try result.done.wait(until: deadline)
-    } catch {
-      throw NBDSecureError(
-        .timedOut, "\(device.path): not flushed within \(Int(patience)) s: its server is silent",
-        hint: "nbd-secure detach --force \(device.name) loses what is unwritten", underlying: error)
-    }
-    guard let error = result.error else { return }
-    if error.kind == .busy { throw inUse(device, DeviceUse().holdersOrClaim(of: device)) }
-    if error.errno == .ioError {
-      throw NBDSecureError(
-        .io, "\(device.path): \(error.message)",
-        hint: "nbd-secure detach --force \(device.name) loses what is unwritten", underlying: error)
-    }
-    throw NBDSecureError(
-      .kernel, "\(device.path): \(error.message)", hint: error.hint, underlying: error)
+  private func notFlushed(_ error: KernelError?) -> NBDSecureError {
+    NBDSecureError(
+      .timedOut,
+      "\(device.path): not flushed within \(Int(Detach.patience)) s: its server is silent",
+      hint: forceHint, underlying: error)
   }
 
-  private final class Bounded: Sendable {
-    let done: EventSignal
-    private let outcome = Mutex<KernelError?>(nil)
-    init(done: consuming EventSignal) { self.done = done }
-    var error: KernelError? { outcome.withLock { $0 } }
-    func finish(_ error: KernelError?) {
-      outcome.withLock { $0 = error }
-      done.signal()
-    }
+  private func failure(_ error: KernelError) -> NBDSecureError {
+    let code: NBDSecureError.Code =
+      error.errno == .ioError ? .io : error.kind == .timedOut ? .timedOut : .kernel
+    return NBDSecureError(
+      code, "\(device.path): \(error.message)",
+      hint: error.hint ?? (error.errno == .ioError ? forceHint : nil), underlying: error)
+  }
+}
+
+extension DeviceHolder {
+  /// Whether it is a detach of ours that was given up, and still waits for the server.
+  fileprivate var isFlush: Bool {
+    if case .process(_, FlushingProcess.name) = self { true } else { false }
   }
 }

@@ -29,6 +29,11 @@ struct DevicePlan: Sendable, Hashable {
       throw usage(
         "--block-size \(blockSize): \(name) demands blocks of at least \(minimum) bytes")
     }
+    if let asked = request.blockSize, asked > pageSize, minimum <= pageSize {
+      throw NBDSecureError(
+        .kernel, "--block-size \(asked): more than this kernel's pages of \(pageSize)",
+        hint: "leave it out: \(name) takes blocks of \(minimum) bytes")
+    }
     guard blockSize <= pageSize else {
       throw NBDSecureError(
         .kernel,

@@ -9,8 +9,10 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
   public var device: String
   /// The attachment's name, where it has one.
   public var name: String?
-  /// "connected", "reconnecting", "failed", "unsupervised" (kernel TLS without a process), or
-  /// "orphaned": its supervisor is dead, and `attach` with the same arguments adopts it.
+  /// "connected", "reconnecting", "failed", "unsupervised" (kernel TLS without a process),
+  /// "orphaned" (its supervisor is dead, and `attach` with the same arguments adopts it),
+  /// "releasing" (disconnected, and there until its last user has closed it; told to root), or
+  /// "unknown": its supervisor lives, and its state file is missing.
   public var state: String
   /// Since when it is in that state, seconds since 1970.
   public var since: Int64?
@@ -67,42 +69,56 @@ public enum Attachments {
   ///   that is not attached by this program.
   public static func status(of devices: [String] = []) throws(NBDSecureError) -> [AttachmentStatus]
   {
-    let sysfs = Sysfs()
-    let directory = StateDirectory.standard
-    let known = Dictionary(
-      directory.all().map { ($0.device, $0) }, uniquingKeysWith: { first, _ in first })
+    let presence = Presence()
     var found: [DeviceIndex: AttachmentStatus] = [:]
-    for device in sysfs.devices() where sysfs.isConnected(device) {
-      found[device] = status(of: device, recorded: known[device.name], sysfs, directory)
+    for device in presence.sysfs.devices() where presence.sysfs.isConnected(device) {
+      found[device] = status(of: device, presence)
     }
     guard !devices.isEmpty else { return found.sorted { $0.key < $1.key }.map(\.value) }
-    return try devices.map { text throws(NBDSecureError) in
-      if let named = found.values.first(where: { $0.name == text }) { return named }
-      let device = try deviceIndex(text)
-      guard let status = found[device] else { throw notAttached(device) }
-      return status
+    var asked: [AttachmentStatus] = []
+    for text in devices {
+      let status = try status(of: text, among: found)
+      if !asked.contains(where: { $0.device == status.device }) { asked.append(status) }
     }
+    return asked
+  }
+
+  private static func status(
+    of text: String, among found: [DeviceIndex: AttachmentStatus]
+  ) throws(NBDSecureError) -> AttachmentStatus {
+    if let named = found.values.first(where: { $0.name == text }) { return named }
+    guard !text.isEmpty else { throw usage("the device: must not be empty") }
+    guard let device = DeviceIndex(text) else {
+      if let name = AttachmentName(text), NamedAttachment.names().contains(name) {
+        throw NBDSecureError(
+          .kernel, "\(text): not attached", hint: "nbd-secure up \(text) attaches it")
+      }
+      throw usage(
+        "\(text): neither an nbd device nor an attachment's name",
+        hint: "devices are called nbd0 or /dev/nbd0; nbd-secure status lists what is attached")
+    }
+    guard let status = found[device] else { throw notAttached(device) }
+    return status
   }
 
   /// What is known of a connected device; nil where it is not one of ours.
   private static func status(
-    of device: DeviceIndex, recorded: AttachmentState?, _ sysfs: Sysfs,
-    _ directory: StateDirectory
+    of device: DeviceIndex, _ presence: Presence
   ) -> AttachmentStatus? {
-    let backend = sysfs.backend(device)
-    // A file that an earlier attachment of this device left says nothing about this one.
-    let state = recorded.flatMap { backend == nil || backend == $0.identifier ? $0 : nil }
-    guard state != nil || isOurs(backend) else { return nil }
-    let identifier = state?.identifier ?? backend ?? ""
-    let alive = directory.isSupervised(identifier)
-    var link = state?.link.rawValue ?? "orphaned"
+    guard let identifier = presence.identifier(of: device) else { return nil }
+    let (sysfs, directory) = (presence.sysfs, presence.directory)
+    let state = presence.state(of: device)
+    let supervisor = directory.supervisor(of: identifier)
+    var link = state?.link.rawValue ?? "unknown"
     var lastError = state?.lastError
-    if let state, state.link == .unsupervised {
+    if state == nil || supervisor == nil, presence.isReleasing(device, identifier) {
+      link = "releasing"
+    } else if let state, state.link == .unsupervised {
       if !state.hasLiveSockets {
         link = AttachmentState.Link.failed.rawValue
         lastError = "the connection is gone, and nobody reconnects (--reconnect-timeout 0)"
       }
-    } else if !alive {
+    } else if supervisor == nil {
       link = "orphaned"
     }
     let statistics = sysfs.statistics(device)
@@ -112,7 +128,8 @@ public enum Attachments {
       server: state?.server, address: state?.address, export: state?.export,
       size: sysfs.size(device) ?? 0, readOnly: sysfs.isReadOnly(device),
       blockSize: state?.blockSize, connections: state?.connections, dataPath: state?.dataPath,
-      binding: state?.binding, pid: alive ? state?.pid : nil, attempts: state?.attempts,
+      binding: state?.binding, pid: link == "releasing" ? nil : supervisor,
+      attempts: state?.attempts,
       lastError: lastError, reconnections: state?.reconnections,
       reconnectTimeout: state?.reconnectTimeout, ioTimeout: state?.ioTimeout, tls: state?.tls,
       warnings: state?.warnings() ?? [],
@@ -127,12 +144,6 @@ public enum Attachments {
         discardMilliseconds: statistics?.discardMilliseconds ?? 0),
       latency: state?.dataPath == "relay"
         ? LatencyCounters.read(path: directory.latency(of: identifier)) : nil)
-  }
-
-  /// Whether a backend identifier has the form of ours: a SHA-256 in hex.
-  private static func isOurs(_ backend: String?) -> Bool {
-    guard let backend else { return false }
-    return backend.utf8.count == 64 && backend.allSatisfy(\.isHexDigit)
   }
 
   static func notAttached(_ device: DeviceIndex) -> NBDSecureError {

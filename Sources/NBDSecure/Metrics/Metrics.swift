@@ -3,7 +3,9 @@
 /// What monitoring wants to know, in Prometheus' text exposition format (version 0.0.4).
 public enum Metrics {
   /// The states that an attachment can be in; exactly one is 1.
-  static let states = ["connected", "reconnecting", "failed", "unsupervised", "orphaned"]
+  static let states = [
+    "connected", "reconnecting", "failed", "unsupervised", "orphaned", "releasing", "unknown",
+  ]
 
   /// One text for the textfile collector.
   public static func exposition(of attachments: [AttachmentStatus]) -> String {

@@ -12,7 +12,7 @@ extension Attachments {
     }
     guard let attachment = try? NamedAttachment(name.description) else { return nil }
     let identifier = backendIdentifier(of: attachment.request.connection.endpoint)
-    return Sysfs().devices(backend: identifier).first?.path
+    return Presence().device(identifier)?.path
   }
 
   /// What udev is to know of a device: properties that give it its stable name. Empty where it is
