@@ -8,7 +8,7 @@ struct CheckCommand: ParsableCommand {
     commandName: "check", abstract: "Say what an attachment would come to, and why.",
     discussion: """
       Takes the arguments of attach, and attaches nothing. Without an endpoint: credentials, \
-      policy files and kernel. Ends with the status that attach would end with.
+      policy files and kernel. Ends with the status that attach would end with, run as root.
       """)
 
   @OptionGroup(title: "Server options") var server: ServerOptions
@@ -29,7 +29,11 @@ struct CheckCommand: ParsableCommand {
 
   private func examine() throws(NBDSecureError) -> CheckReport {
     let options = server.connectionOptions
-    guard options.namesServer || device.config != nil else { return try Check.host(options) }
+    guard options.namesServer || device.config != nil else {
+      return try Check.host(options) { (options) throws(NBDSecureError) in
+        try device.request(from: options)
+      }
+    }
     return try Check.attachment(options, trace: common.trace) { () throws(NBDSecureError) in
       try device.request(from: server)
     }
@@ -59,7 +63,8 @@ struct CheckCommand: ParsableCommand {
         "attach would fail: \(Diagnostics.oneLine(failure.summary))"
           + (others > 0 ? " (and \(others) more)" : ""))
     } else if let endpoint = report.endpoint {
-      lines.append("attach would work: \(Diagnostics.oneLine(endpoint))")
+      let who = report.isRoot ? "" : " as root"
+      lines.append("attach would work\(who): \(Diagnostics.oneLine(endpoint))")
     }
     return lines
   }

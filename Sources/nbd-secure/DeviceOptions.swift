@@ -59,7 +59,12 @@ struct DeviceOptions: ParsableArguments {
       try refuseOptionsBesideConfig(server)
       return try NamedAttachment(config).request
     }
-    var request = AttachRequest(try server.request())
+    return try request(from: server.connectionOptions)
+  }
+
+  /// The same from options that are checked for what they lack.
+  func request(from options: ConnectionOptions) throws(NBDSecureError) -> AttachRequest {
+    var request = AttachRequest(try ConnectionRequest(options))
     request.device = device
     request.readOnly = readOnly
     request.connections = connections

@@ -131,6 +131,7 @@ import Testing
     #expect(lines.contains("credentials"))
     #expect(lines.contains { $0.hasPrefix("  ok    ") && $0.contains("ca-cert.pem (mode 600)") })
     #expect(lines.contains { $0.hasPrefix("  FAIL  ") && $0.contains("client-cert.pem") })
+    #expect(lines.contains { $0.hasPrefix("  -     certificates in ") })
     #expect(lines.last?.hasPrefix("attach would fail: ") == true)
     #expect(seen.stderr.isEmpty)
   }

@@ -10,16 +10,32 @@ import TLS
 public enum Check {
   /// Examines this host: kernel, credentials and policy files.
   ///
-  /// - Parameter options: their credentials and policy files count.
+  /// - Parameters:
+  ///   - options: their credentials and policy files count.
+  ///   - request: makes of them what would be attached, with a stand-in for the server that is not
+  ///     named: what is wrong with the other options is told all the same.
   /// - Throws: `NBDSecureError` with `.usage`; all else is in the report.
-  public static func host(_ options: ConnectionOptions) throws(NBDSecureError) -> CheckReport {
+  public static func host(
+    _ options: ConnectionOptions,
+    _ request: (ConnectionOptions) throws(NBDSecureError) -> AttachRequest
+  ) throws(NBDSecureError) -> CheckReport {
+    for (option, isGiven) in [
+      ("--port", options.port != nil), ("--address", options.address != nil),
+      ("--export", options.export != nil), ("--tls-hostname", options.tlsHostname != nil),
+    ] where isGiven {
+      throw usage("\(option): no server named", hint: "name it with --hostname, or give a URI")
+    }
+    var named = options
+    named.hostname = "localhost"
     var report = CheckReport()
-    report.examineKernel(for: nil)
     do throws(NBDSecureError) {
-      let source = try options.credentialSource()
-      report.examineCredentials(source.credentials, source.origin)
+      let wanted = try request(named)
+      _ = try wanted.device.map { text throws(NBDSecureError) in try deviceIndex(text) }
+      report.examineKernel(for: nil)
+      report.examineCredentials(wanted.connection.credentials, wanted.connection.credentialOrigin)
     } catch {
       guard error.code != .usage else { throw error }
+      report.examineKernel(for: nil)
       report.fail(.credentials, error)
     }
     _ = report.examinePolicy(files: options.policyFiles.map(absolutePath))
@@ -70,7 +86,6 @@ extension CheckReport {
     _ source: ConnectionRequest.CredentialSource, _ origin: ConnectionRequest.CredentialOrigin
   ) {
     var credentials = CredentialReport(source, origin)
-    note(.credentials, source == .none ? .warning : .ok, credentials.choice)
     var facts: [CredentialFileFacts] = []
     var errors: [CredentialError] = []
     do throws(CredentialError) {
@@ -89,6 +104,8 @@ extension CheckReport {
     } catch {
       errors = [error]
     }
+    let mark: Mark = source == .none ? .warning : errors.isEmpty ? .ok : .note
+    note(.credentials, mark, credentials.choice)
     let now = secondsSince1970()
     credentials.files = facts.map { CredentialReport.File($0, now: now) }
     for line in credentials.files.flatMap({ $0.lines(now: now) }) {
@@ -149,7 +166,8 @@ extension CheckReport {
     var outcome: Result<Connection, NBDSecureError>
     do throws(NBDSecureError) {
       let name = try request.connection.endpoint.exportName()
-      let connection = try connector.open(.info(name))
+      // As attach asks: servers differ in what they answer to NBD_OPT_INFO and to NBD_OPT_GO.
+      let connection = try connector.open(.attach(name))
       connection.part()
       outcome = .success(connection)
     } catch {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import LinuxIO
 
 /// What an attachment would come to, and why, before anybody tries it.
 public struct CheckReport: Encodable, Sendable {
@@ -52,6 +53,9 @@ public struct CheckReport: Encodable, Sendable {
   public internal(set) var tls: TLSReport?
   public internal(set) var export: ExportReport?
   public internal(set) var device: DeviceReport?
+
+  /// Whether it was root who asked. What attaching takes root for is otherwise only warned of.
+  public let isRoot = ThisProcess.effectiveUser == 0
 
   /// The error that an attachment would end with: the first that it meets.
   public var failure: Failure? { failures.first }

@@ -131,22 +131,16 @@ extension CheckReport {
   /// The device that was asked for, or the one that this export has already.
   private mutating func examineDevice(_ request: AttachRequest?) {
     guard let request else { return }
-    let identifier = backendIdentifier(of: request.connection.endpoint)
-    let sysfs = Sysfs()
-    let wanted = request.device.flatMap { DeviceIndex($0) }
-    if let present = sysfs.devices(backend: identifier).first {
-      if let wanted, wanted != present {
-        return fail(
-          .kernel,
-          NBDSecureError(
-            .kernel, "\(request.connection.endpoint): attached already as \(present.path)",
-            hint: "leave out --device, or detach it first: nbd-secure detach \(present.name)"))
+    do throws(NBDSecureError) {
+      if let present = try Presence().attachment(of: request) {
+        return note(.kernel, .note, "attached already as \(present.path)")
       }
-      return note(.kernel, .note, "attached already as \(present.path)")
-    }
-    if let wanted, sysfs.isConnected(wanted) {
-      fail(.kernel, NBDSecureError(.kernel, "\(wanted.path): in use by another attachment"))
-    }
+      guard let wanted = request.device.flatMap({ DeviceIndex($0) }) else { return }
+      try Binder.checkPresence(of: wanted)
+      if Sysfs().isConnected(wanted) {
+        throw NBDSecureError(.kernel, "\(wanted.path): in use by another attachment")
+      }
+    } catch { fail(.kernel, error) }
   }
 }
 
