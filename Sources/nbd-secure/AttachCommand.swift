@@ -42,6 +42,8 @@ struct AttachCommand: ParsableCommand {
       tell(line)
       log.writeToSystem(.warning, line)
     }
+    // All paths are absolute by now; a supervisor is not to keep a file system busy.
+    Process.leaveDirectory()
     let attach = Attach(
       request, log: log, lifeline: report.descriptor, warn: warn, trace: common.trace)
     do throws(NBDSecureError) {

@@ -15,7 +15,7 @@ enum Diagnostics {
   static func checkOutput() throws(NBDSecureError) {
     guard outputIsLost.load(ordering: .relaxed) else { return }
     throw NBDSecureError(
-      .io, "standard output: cannot be written",
+      .other, "standard output: cannot be written",
       hint: "what was asked for is done, but its result was not told")
   }
 
@@ -67,8 +67,8 @@ enum Diagnostics {
   static func trace(_ line: String) { write("\(oneLine(line))\n", to: 2) }
 
   static func report(_ error: NBDSecureError) {
-    var text = "nbd-secure: \(oneLine(error.summary))\n"
-    if let hint = error.hint { text += "hint: \(oneLine(hint))\n" }
+    var text = "nbd-secure: \(oneLine(withoutSecrets(error.summary)))\n"
+    if let hint = error.hint { text += "hint: \(oneLine(withoutSecrets(hint)))\n" }
     write(text, to: 2)
   }
 

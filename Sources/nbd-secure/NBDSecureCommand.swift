@@ -25,6 +25,7 @@ struct NBDSecureCommand: ParsableCommand {
     Process.fillStandardDescriptors()
     Process.protectSecrets()
     do {
+      if let slip = Slips.verb(in: Array(CommandLine.arguments.dropFirst())) { throw slip }
       var command = try parseAsRoot()
       try command.run()
       try Diagnostics.checkOutput()
@@ -40,16 +41,37 @@ struct NBDSecureCommand: ParsableCommand {
 
   /// Help and version go to standard output; everything else the parser throws is a usage error.
   private static func exitForParser(_ error: any Error) -> Never {
+    let arguments = Array(CommandLine.arguments.dropFirst())
     guard exitCode(for: error) != .success else {
+      if let slip = Slips.dash(in: arguments) { usage(slip) }
+      if arguments == ["policy"] {
+        usage(
+          NBDSecureError(
+            .usage, "policy: what about it?", hint: "nbd-secure policy show, or policy explain"))
+      }
       Diagnostics.print(fullMessage(for: error))
       Process.exit(0)
     }
     let lines = message(for: error).split(separator: "\n", maxSplits: 1)
-    Diagnostics.report(
+    usage(
       NBDSecureError(
-        .usage, lines.first.map(String.init) ?? "wrong usage",
+        .usage, lines.first.map { better(String($0)) } ?? "wrong usage",
         hint: "nbd-secure --help lists verbs and options"))
+  }
+
+  private static func usage(_ error: NBDSecureError) -> Never {
+    Diagnostics.report(error)
     Process.exit(ExitStatus.of(.usage))
+  }
+
+  /// The parser looks for an option of similar letters; what was cut short is nearer.
+  private static func better(_ message: String) -> String {
+    guard let match = message.firstMatch(of: /^Unknown option '(--[a-z-]+)'/) else {
+      return message
+    }
+    let meant = Slips.options(beginningWith: String(match.1))
+    guard !meant.isEmpty else { return message }
+    return "Unknown option '\(match.1)'. Did you mean \(meant.joined(separator: " or "))?"
   }
 }
 

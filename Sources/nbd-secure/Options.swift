@@ -4,7 +4,7 @@ import NBDSecure
 
 /// What every verb takes.
 struct CommonOptions: ParsableArguments {
-  @Flag(name: .shortAndLong, help: "Trace the negotiation to standard error; repeat for more.")
+  @Flag(name: .shortAndLong, help: "Trace the negotiation to standard error; twice: with times.")
   var verbose: Int
 
   @Flag(help: "Print no warnings.")
@@ -12,7 +12,13 @@ struct CommonOptions: ParsableArguments {
 
   var trace: @Sendable (String) -> Void {
     guard verbose > 0 else { return { _ in } }
-    return { line in Diagnostics.trace(line) }
+    guard verbose > 1 else { return { line in Diagnostics.trace(line) } }
+    let start = ContinuousClock.now
+    return { line in
+      let (seconds, fraction) = (ContinuousClock.now - start).components
+      let thousandths = String(1000 + fraction / 1_000_000_000_000_000).dropFirst()
+      Diagnostics.trace("\(seconds).\(thousandths) \(line)")
+    }
   }
 
   var warn: @Sendable (String) -> Void {

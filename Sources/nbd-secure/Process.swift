@@ -7,6 +7,8 @@ import NBDSecure
 enum Process {
   static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
 
+  static func leaveDirectory() { _ = unsafe chdir("/") }
+
   static func protectSecrets() { Privileges.protectSecrets() }
 
   /// Takes the standard descriptors that the caller closed, so that no socket or file gets their

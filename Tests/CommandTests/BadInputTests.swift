@@ -116,6 +116,54 @@ import Testing
     #expect(!seen.stderr.contains("\u{1b}"))
   }
 
+  @Test(arguments: [
+    ["info", "nbds://user:SECRET@localhost/"],
+    ["attach", "--config", "x", "nbds://user:SECRET@h/"],
+    ["info", "nbds://h/", "nbds://user:SECRET@h/"], ["info", "nbds://u:SECRET@h:x/%zz"],
+  ]) func secretsAreNotEchoed(_ arguments: [String]) throws {
+    let seen = try nbdSecure(arguments)
+    #expect(seen.deviations(status: 64) == [])
+    #expect(!seen.stderr.contains("SECRET"), "\(seen)")
+  }
+
+  @Test func longExportNamesDoNotHideTheReason() throws {
+    let seen = try nbdSecure("info", "nbds://localhost/" + String(repeating: "x", count: 5000))
+    #expect(seen.deviations(status: 64, saying: ["4096"]) == [])
+    #expect(seen.errorLines.allSatisfy { $0.count < 500 }, "\(seen)")
+  }
+
+  @Test func passwordFilesWithoutAKey() throws {
+    let absent = ["--tls-key-password-file", "/nonexistent/password"]
+    let trust = try nbdSecure(
+      ["info", "--hostname", "localhost", "--port", "1", "--tls-creds", pki.trustOnly] + absent)
+    #expect(trust.deviations(status: 64, saying: ["--tls-key-password-file", pki.trustOnly]) == [])
+    guard !FileManager.default.fileExists(atPath: "/etc/nbd-secure/pki") else { return }
+    let system = try nbdSecure(
+      ["info", "--hostname", "localhost", "--port", "1"] + absent,
+      environment: ["XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"])
+    #expect(
+      system.deviations(
+        status: 64, saying: ["--tls-key-password-file"], hinting: "--tls-creds") == [])
+  }
+
+  @Test func bracketsAroundAnAddress() throws {
+    let port = try freePort()
+    let seen = try nbdSecure(
+      "info", "--hostname", "localhost", "--address", "[::1]", "--port", "\(port)", "--tls-creds",
+      pki.trustOnly)
+    #expect(seen.deviations(status: 69, saying: ["::1"]) == [])
+  }
+
+  @Test func timesAreTracedWhenAskedForTwice() throws {
+    let to = [
+      "--hostname", "localhost", "--port", "\(try freePort())", "--tls-creds", pki.trustOnly,
+    ]
+    let once = try nbdSecure(["info", "-v"] + to)
+    #expect(once.stderr.hasPrefix("connecting to "), "\(once)")
+    let twice = try nbdSecure(["info", "-vv"] + to)
+    #expect(twice.stderr.firstMatch(of: #/^[0-9]+\.[0-9]{3} connecting to /#) != nil, "\(twice)")
+  }
+
   @Test func jsonVerbsFailTheSameWay() throws {
     for verb in ["list", "info"] {
       let seen = try nbdSecure(verb, "--json", "--hostname", "localhost", "--port", "99999")

@@ -20,12 +20,16 @@ extension ConnectionRequest {
         case .unknownName:
           throw NBDSecureError(
             .unknownHost, "\(name): host name unknown: \(error.message)",
-            hint: "check the spelling, or give the address: --address ADDR", underlying: error)
+            hint: address == nil
+              ? "check the spelling, or give the address: --address ADDR" : "check the spelling",
+            underlying: error)
         case .timedOut: throw .timedOut("\(name): looking up the address", after: self)
         case .temporary, .failed:
           throw NBDSecureError(
             .unavailable, "\(name): cannot look up the address: \(error.message)",
-            hint: "check the name service, or give the address: --address ADDR",
+            hint: address == nil
+              ? "check the name service, or give the address: --address ADDR"
+              : "check the name service, or give a number",
             underlying: error)
         }
       }
@@ -46,8 +50,10 @@ private func withoutTrailingDot(_ name: String) -> String {
 
 extension NBDSecureError {
   static func timedOut(_ what: String, after request: ConnectionRequest) -> NBDSecureError {
-    NBDSecureError(
-      .timedOut, "\(what): not done within \(Int(request.connectTimeout.rounded(.up))) s",
+    let limit = request.connectTimeout
+    let seconds = limit < 1 ? "\(limit)" : "\(Int(limit.rounded(.up)))"
+    return NBDSecureError(
+      .timedOut, "\(what): not done within \(seconds) s",
       hint: "the server or the network is silent; --connect-timeout allows more time")
   }
 }

@@ -16,6 +16,11 @@ enum HostName {
   /// - Returns: the host without brackets.
   /// - Throws: `NBDSecureError` with `.usage`, naming `option`.
   static func checked(_ text: String, option: String) throws(NBDSecureError) -> String {
+    guard !text.isEmpty else {
+      throw usage(
+        "\(option): must not be empty", hint: "give the name that the certificate carries")
+    }
+    try refusePort(text, option: option)
     let host = withoutBrackets(text)
     guard isName(host) || SocketAddress(numeric: host, port: 0) != nil else {
       let isInternational = !host.utf8.allSatisfy { $0 < 0x80 }
@@ -30,6 +35,18 @@ enum HostName {
   /// An IPv6 literal is often written in brackets.
   private static func withoutBrackets(_ host: String) -> String {
     host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+  }
+
+  /// A port behind a host has an option of its own.
+  private static func refusePort(_ text: String, option: String) throws(NBDSecureError) {
+    guard let colon = text.lastIndex(of: ":"), !text.hasSuffix("]"),
+      text.hasPrefix("[") || text.utf8.filter({ $0 == UInt8(ascii: ":") }).count == 1
+    else { return }
+    let (host, port) = (text[..<colon], text[text.index(after: colon)...])
+    guard !port.isEmpty, port.utf8.allSatisfy({ (48...57).contains($0) }) else { return }
+    throw usage(
+      "\(option) \(Printable.quoted(text)): a host without a port is due",
+      hint: option == "--tls-hostname" ? nil : "\(option) \(host) --port \(port)")
   }
 
   private static func isName(_ host: String) -> Bool {

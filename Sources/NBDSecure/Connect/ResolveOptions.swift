@@ -21,10 +21,14 @@ extension ConnectionRequest {
         try HostName.checked(name, option: "--tls-hostname")
       },
       minimumVersion: try options.checkedMinimumVersion(), priority: options.tlsPriority,
-      pins: try options.checkedPins(), policyFiles: options.policyFiles.map(absolutePath),
+      pins: try options.checkedPins(),
+      policyFiles: try options.policyFiles.map { file throws(NBDSecureError) in
+        absolutePath(try nonEmpty(file, option: "--policy"))
+      },
       connectTimeout: options.connectTimeout)
-    if !(options.connectTimeout > 0 && options.connectTimeout <= 86400) {
-      throw usage("--connect-timeout: must be between 0 and 86400 seconds")
+    // Less than this is no time in which anything could be done.
+    if !(options.connectTimeout >= 0.001 && options.connectTimeout <= 86400) {
+      throw usage("--connect-timeout: must be between 0.001 and 86400 seconds")
     }
     try checkCombination()
   }
@@ -55,8 +59,10 @@ func usage(_ summary: String, hint: String? = nil) -> NBDSecureError {
   NBDSecureError(.usage, summary, hint: hint)
 }
 
-private func nonEmpty(_ text: String, option: String) throws(NBDSecureError) -> String {
-  guard !text.isEmpty else { throw usage("\(option): must not be empty") }
+private func nonEmpty(
+  _ text: String, option: String, hint: String? = nil
+) throws(NBDSecureError) -> String {
+  guard !text.isEmpty else { throw usage("\(option): must not be empty", hint: hint) }
   guard !text.utf8.contains(0) else { throw usage("\(option): contains a NUL character") }
   return text
 }
@@ -72,9 +78,10 @@ extension ConnectionOptions {
     }
     let uri: NBDURI
     do { uri = try NBDURI(text) } catch {
+      // A name of 4 KiB would hide the reason.
+      let shown = withoutSecrets(text.count > 200 ? text.prefix(200) + "…" : text)
       throw usage(
-        "\(text): \(error)",
-        hint: "an NBD URI looks like nbds://host[:port]/export, or name the server with --hostname")
+        text.isEmpty ? "the URI: must not be empty" : "\(shown): \(error)", hint: error.hint)
     }
     switch uri.transport {
     case .tcp(let host, let number):
@@ -110,7 +117,7 @@ extension ConnectionOptions {
   fileprivate func resolvedEndpoint() throws(NBDSecureError) -> Endpoint {
     let name: String
     do { name = try ExportName(export ?? "").string } catch {
-      throw usage("--export: \(error)")
+      throw usage("--export: \(error)", hint: "nbd-secure list shows what the server offers")
     }
     let named = [hostname, unix, vsock].compactMap { $0 }.count
     guard named > 0 else {
@@ -126,7 +133,9 @@ extension ConnectionOptions {
       let host = try HostName.checked(hostname, option: "--hostname")
       let number = port ?? Int(Endpoint.defaultPort)
       guard let port = UInt16(exactly: number), port > 0 else {
-        throw usage("--port \(number): must be between 1 and 65535")
+        throw usage(
+          "--port \(number): must be between 1 and 65535",
+          hint: "leave it out for NBD's own port, \(Endpoint.defaultPort)")
       }
       let address = try address.map { text throws(NBDSecureError) in
         try HostName.checked(text, option: "--address")
@@ -142,10 +151,23 @@ extension ConnectionOptions {
       return Endpoint(transport: .unix(path: path), export: name)
     }
     let parts = (vsock ?? "").split(separator: ":", omittingEmptySubsequences: false)
-    guard parts.count <= 2, let cid = parts.first.flatMap({ UInt32($0) }),
-      let port = parts.count == 2 ? UInt32(parts[1]) : UInt32(Endpoint.defaultPort), port > 0
-    else { throw usage("--vsock \(vsock ?? ""): must be CID or CID:PORT, both numbers") }
+    guard parts.count <= 2, let cid = parts.first.flatMap(Self.vsockNumber),
+      let port = parts.count == 2 ? Self.vsockNumber(parts[1]) : UInt32(Endpoint.defaultPort),
+      port > 0
+    else {
+      throw usage(
+        "--vsock \(vsock ?? ""): must be CID or CID:PORT, both numbers below 4294967295",
+        hint: "the host has CID 2: --vsock 2:\(Endpoint.defaultPort)")
+    }
     return Endpoint(transport: .vsock(cid: cid, port: port), export: name)
+  }
+
+  /// Digits only; all ones mean "any" to the kernel.
+  private static func vsockNumber(_ text: Substring) -> UInt32? {
+    guard text.utf8.allSatisfy({ (48...57).contains($0) }), let number = UInt32(text) else {
+      return nil
+    }
+    return number == .max ? nil : number
   }
 
   /// Whether any option or URI names a server.
@@ -180,12 +202,19 @@ extension ConnectionOptions {
         .credentials, "a pre-shared key is asked for, but no key file is named",
         hint: "name it with --psk-file, or put keys.psk into a directory for --tls-creds")
     }
+    if tlsKeyPasswordFile != nil {
+      throw usage(
+        "--tls-key-password-file: no credentials are named or found in the default directories",
+        hint: "name them with --tls-creds")
+    }
     if asksForTLS || scheme == .tls { return (.systemTrust, .nothingFound) }
     if allowPlaintext { return (.none, .nothingFound) }
     if scheme == .plain {
+      let written = (endpoint ?? "nbd").prefix { $0 != ":" }.lowercased()
       throw NBDSecureError(
-        .forbidden, "\(server): an nbd:// URI without credentials means plaintext",
-        hint: "use nbds://, or give credentials with --tls-creds, or permit it: --allow-plaintext")
+        .forbidden, "\(server): an \(written):// URI without credentials means plaintext",
+        hint: "use \(written.replacing("nbd", with: "nbds"))://, or give credentials with "
+          + "--tls-creds, or permit it: --allow-plaintext")
     }
     return (.systemTrust, .nothingFound)
   }
@@ -201,7 +230,10 @@ extension ConnectionOptions {
     directory: String
   ) throws(NBDSecureError) -> ConnectionRequest.CredentialSource {
     let x509: ConnectionRequest.CredentialSource = .x509(
-      directory: directory, keyPasswordFile: tlsKeyPasswordFile.map(absolutePath))
+      directory: directory,
+      keyPasswordFile: try tlsKeyPasswordFile.map { file throws(NBDSecureError) in
+        absolutePath(try nonEmpty(file, option: "--tls-key-password-file"))
+      })
     let psk: ConnectionRequest.CredentialSource = .psk(
       file: "\(directory)/keys.psk", identity: pskIdentity)
     switch kind {
@@ -211,6 +243,11 @@ extension ConnectionOptions {
     }
     // One that cannot be looked into is told when it is loaded.
     guard isSearchable(directory) else { return x509 }
+    if tlsKeyPasswordFile != nil, fileExists("\(directory)/ca-cert.pem"),
+      !fileExists("\(directory)/client-key.pem")
+    {
+      throw usage("--tls-key-password-file: \(directory) holds no client-key.pem")
+    }
     let hasCA = fileExists("\(directory)/ca-cert.pem")
     let hasKeys = fileExists("\(directory)/keys.psk")
     if hasCA, hasKeys {
@@ -256,6 +293,21 @@ extension ConnectionOptions {
           hint: "nbd-secure info prints the server's pin")
       }
       return pin
+    }
+  }
+}
+
+extension NBDURIError {
+  /// What a URI looks like, where it is not that which is wrong.
+  fileprivate var hint: String? {
+    switch self {
+    case .noScheme, .unknownScheme, .relativePath, .noHost, .character:
+      "an NBD URI looks like nbds://host[:port]/export, or name the server with --hostname"
+    case .unknownKey:
+      "the keys are socket, tls-certificates, tls-psk-file, tls-hostname, tls-verify-peer, tls-type"
+    case .password: "name the file with the key: --psk-file"
+    case .exportName: "nbd-secure list shows what the server offers"
+    default: nil
     }
   }
 }

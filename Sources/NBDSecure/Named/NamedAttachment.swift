@@ -25,7 +25,7 @@ public struct NamedAttachment: Sendable {
       let last = FilePath(file).lastComponent?.string ?? ""
       guard last.hasSuffix(".toml") else {
         throw usage(
-          "--config \(text): not the name of an attachment, nor a file that ends in .toml")
+          "\(text): not the name of an attachment, nor a file that ends in .toml")
       }
       try self.init(Self.checkedName(String(last.dropLast(5)), from: text), file: file)
     } else {
@@ -73,7 +73,8 @@ public struct NamedAttachment: Sendable {
   ) throws(NBDSecureError) -> AttachmentName {
     guard let name = AttachmentName(text) else {
       throw usage(
-        "\(given): cannot be an attachment's name",
+        given.isEmpty
+          ? "an attachment's name: must not be empty" : "\(given): cannot be an attachment's name",
         hint: "a name is letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
       )
     }
