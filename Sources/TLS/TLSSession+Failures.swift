@@ -116,8 +116,10 @@ extension TLSSession {
     }
     if phase == .handshake {
       return TLSError(
-        .closedInHandshake, "the server closed the connection in the TLS handshake without a reason"
-      )
+        .closedInHandshake,
+        "the server closed the connection in the TLS handshake without a reason",
+        hint: credentials.kind == .x509
+          ? "has the server a certificate? one for pre-shared keys alone needs --psk-file" : nil)
     }
     return TLSError(
       .closed(orderly: orderly),

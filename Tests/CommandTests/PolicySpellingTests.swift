@@ -98,7 +98,6 @@ import Testing
   /// Whoever asks for anything that only TLS has asks for TLS.
   @Test(arguments: [
     ["--tls-hostname", "localhost"], ["--tls-min-version", "1.2"], ["--tls-priority", "NORMAL"],
-    ["--tls-key-password-file", "/dev/null"],
     ["--tls-pin", "sha256:" + String(repeating: "0", count: 64)], ["?tls-type=x509"],
     ["?tls-verify-peer=1"], ["?tls-hostname=localhost"],
   ])

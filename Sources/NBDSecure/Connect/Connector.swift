@@ -37,7 +37,7 @@ struct Connector: Sendable {
     let wanted = try judge.ask(about: addresses, goal: goal)
     if let secret = credentials.tls {
       do { try wanted.check(with: secret.credentials) } catch {
-        throw NBDSecureError(error, server: request.endpoint.server)
+        throw NBDSecureError(error, for: request, policy: judge.origins)
       }
     }
     let socket = try connect(to: addresses, by: deadline)
@@ -61,13 +61,15 @@ struct Connector: Sendable {
         verdict: verdict, channel: PlainChannel(plain.socket), facts: nil, address: address,
         farewell: dialogue.farewell, agreement: dialogue.agreement, policy: policy)
     }
-    try dialogue.untilStartTLS(over: plain)
+    do { try dialogue.untilStartTLS(over: plain) } catch {
+      throw error.explainingTLS(of: request)
+    }
     let tls: TLSTransport
     do {
       tls = try plain.upgrade(
         credentials: secret.credentials, identity: secret.identity, requirements: requirements,
         deadline: deadline)
-    } catch { throw NBDSecureError(error, server: request.endpoint.server) }
+    } catch { throw NBDSecureError(error, for: request, policy: judge.origins) }
     guard let facts = tls.session.facts else {
       throw NBDSecureError(.identity, "\(request.endpoint.server): the handshake proved nothing")
     }

@@ -15,9 +15,12 @@ extension NBDSecureError {
       if error.kind == .notNBD { hint = "check that an NBD server listens there" }
     case .serverCannotTLS:
       code = .forbidden
+      // Nobody vouches for the reason that is given: it makes a hint, no more.
       hint =
-        "set up TLS on the server; --allow-plaintext without credentials goes on without it, "
-        + "where policy permits"
+        error.message.contains(": NBD_REP_ERR_SHUTDOWN")
+        ? "try again when the server is up"
+        : "set up TLS on the server; --allow-plaintext goes on without it, where policy permits, "
+          + "but not with credentials or nbds://"
     case .tlsDemanded:
       code = .unavailable
       hint = "leave out --allow-plaintext, and give credentials with --tls-creds"

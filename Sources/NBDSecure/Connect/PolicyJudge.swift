@@ -10,6 +10,8 @@ struct PolicyJudge {
   private let credentials: LoadedCredentials
   private let policy: PolicySet
   private var question: PolicyQuestion?
+  /// Which places of policy demand something of TLS, by key; known once it was asked.
+  private(set) var origins: [String: [String]] = [:]
 
   /// Reads the policy files.
   ///
@@ -35,7 +37,9 @@ struct PolicyJudge {
     self.question = question
     switch policy.decide(question) {
     case .refused(let refusal): throw NBDSecureError(refusal)
-    case .allowed(let parameters): return try requirements(from: parameters)
+    case .allowed(let parameters):
+      origins = parameters.origins
+      return try requirements(from: parameters)
     }
   }
 
