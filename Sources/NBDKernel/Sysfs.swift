@@ -164,6 +164,9 @@ package struct BlockStatistics: Hashable, Sendable {
   package let discardMilliseconds: UInt64
   package let flushMilliseconds: UInt64
 
+  /// Requests of all kinds that were answered, by an error too.
+  package var completed: UInt64 { reads &+ writes &+ discards &+ flushes }
+
   init?(_ fields: [UInt64]) {
     guard fields.count >= 11 else { return nil }
     reads = fields[0]

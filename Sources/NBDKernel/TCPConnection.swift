@@ -44,7 +44,25 @@ package struct TCPConnection: Hashable, Sendable {
     return procState()
   }
 
+  /// Ends it from outside, as a reset would, whoever holds it (SOCK_DESTROY, which needs a kernel
+  /// with CONFIG_INET_DIAG_DESTROY, the module tcp_diag, and CAP_NET_ADMIN).
+  ///
+  /// - Returns: whether it has ended; false where the kernel cannot.
+  package func destroy() -> Bool {
+    // Another connection under the same numbers is not ours to end.
+    guard let now = try? state() else { return false }
+    guard now == .established else { return true }
+    guard let request = Self.request(Self.destroyType, local: local, peer: peer, sequence: 1)
+    else { return false }
+    do throws(NetlinkFailure) {
+      _ = try NetlinkSocket(protocol: NetlinkSocket.diagnosis).transact(request, sequence: 1)
+      return true
+    } catch { return false }
+  }
+
   private static let established: UInt8 = 1  // TCP_ESTABLISHED
+  private static let queryType: UInt16 = 20  // SOCK_DIAG_BY_FAMILY
+  private static let destroyType: UInt16 = 21  // SOCK_DESTROY
 
   func judge(state: UInt8, inode found: UInt64) -> State {
     guard found == inode else { return .gone }
@@ -52,7 +70,9 @@ package struct TCPConnection: Hashable, Sendable {
   }
 
   private func query() throws(KernelError) -> State? {
-    guard let request = Self.request(local: local, peer: peer, sequence: 1) else { return .gone }
+    guard let request = Self.request(Self.queryType, local: local, peer: peer, sequence: 1) else {
+      return .gone
+    }
     do throws(NetlinkFailure) {
       let socket = try NetlinkSocket(protocol: NetlinkSocket.diagnosis)
       let answers = try socket.transact(request, sequence: 1)
@@ -68,14 +88,14 @@ package struct TCPConnection: Hashable, Sendable {
     }
   }
 
-  /// SOCK_DIAG_BY_FAMILY for one socket (struct inet_diag_req_v2).
+  /// A request about one socket (struct inet_diag_req_v2).
   static func request(
-    local: SocketAddress, peer: SocketAddress, sequence: UInt32
+    _ type: UInt16, local: SocketAddress, peer: SocketAddress, sequence: UInt32
   ) -> [UInt8]? {
     guard let from = words(local), let to = words(peer), local.family == peer.family else {
       return nil
     }
-    var builder = NetlinkBuilder(type: 20, sequence: sequence)
+    var builder = NetlinkBuilder(type: type, sequence: sequence)
     builder.append([UInt8(local.family), UInt8(IPPROTO_TCP), 0, 0])
     builder.append([0xff, 0xff, 0xff, 0xff])  // any state
     builder.append(from.port + to.port + from.address + to.address)
@@ -99,7 +119,7 @@ package struct TCPConnection: Hashable, Sendable {
 
   /// State and inode of struct inet_diag_msg.
   static func parse(_ message: NetlinkMessage) -> (state: UInt8, inode: UInt64)? {
-    guard message.type == 20, message.payload.count >= 72,
+    guard message.type == queryType, message.payload.count >= 72,
       let inode = NativeBytes.uint32(message.payload[...], at: 68)
     else { return nil }
     return (message.payload[1], UInt64(inode))

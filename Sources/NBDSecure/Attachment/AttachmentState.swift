@@ -72,12 +72,16 @@ struct RecordedSocket: Codable, Sendable, Hashable {
   }
 
   /// Whether the kernel still has this very connection, established (sock_diag(7)).
-  var isAlive: Bool {
+  var isAlive: Bool { (try? connection?.state()) == .established }
+
+  /// Ends it, whoever holds it; whether it is gone.
+  func destroy() -> Bool { connection?.destroy() ?? true }
+
+  private var connection: TCPConnection? {
     guard let local = SocketAddress(numeric: localHost, port: localPort),
       let peer = SocketAddress(numeric: peerHost, port: peerPort)
-    else { return false }
-    let connection = TCPConnection(local: local, peer: peer, inode: inode)
-    return (try? connection.state()) == .established
+    else { return nil }
+    return TCPConnection(local: local, peer: peer, inode: inode)
   }
 }
 

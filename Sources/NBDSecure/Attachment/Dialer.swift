@@ -46,7 +46,7 @@ final class Dialer: Sendable {
   /// Repeats the unflushed writes of parked relays over a new connection.
   func repeatWrites(of relays: [Relay], over channel: any Channel, idleTimeout: Double) {
     let channel = Handover(channel)
-    start {
+    start(otherwise: { .repeatFailed(LinkLost(reason: $0)) }) {
       do throws(LinkLost) {
         let replay = Replay(relays: relays, channel: channel.value, idleTimeout: idleTimeout)
         let (repeated, failed) = try replay.run()
@@ -57,14 +57,17 @@ final class Dialer: Sendable {
     }
   }
 
-  private func start(_ job: @escaping @Sendable () -> Outcome) {
+  private func start(
+    otherwise failure: (String) -> Outcome = { .failed(NBDSecureError(.other, $0)) },
+    _ job: @escaping @Sendable () -> Outcome
+  ) {
     state.withLock { $0.busy = true }
     do throws(Errno) {
       try spawnDetachedThread(name: "dialer", stackSize: Self.stackSize) { [self] in
         finish(job())
       }
     } catch {
-      finish(.failed(NBDSecureError(.other, "cannot start a thread: \(error)")))
+      finish(failure("cannot start a thread: \(error)"))
     }
   }
 

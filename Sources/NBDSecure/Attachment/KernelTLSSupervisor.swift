@@ -27,7 +27,11 @@ final class KernelTLSSupervisor {
   private var backoff = Backoff()
   private var nextAttempt = Deadline.never
   private var giveUp = Deadline.never
+  /// The same, kept over connections that came about and completed nothing.
+  private var outageEnds = Deadline.never
   private var progress = Progress()
+  /// Requests that were completed when the present connections began.
+  private var completedBefore: UInt64 = 0
 
   /// Requests in flight while nothing completes.
   private struct Progress {
@@ -109,7 +113,7 @@ final class KernelTLSSupervisor {
   /// fire for the latter.
   private func watchProgress() {
     guard link == .connected, let now = Sysfs().statistics(binding.device) else { return }
-    let completed = now.reads + now.writes + now.discards + now.flushes
+    let completed = now.completed
     let time = monotonicNanoseconds()
     if now.inFlight == 0 || completed != progress.completed {
       progress = Progress(completed: completed, since: time)
@@ -123,21 +127,41 @@ final class KernelTLSSupervisor {
   private func loseLink(_ why: String) {
     guard link == .connected else { return }
     // All connections begin anew, as one: the old ones are ended before the first new one.
+    endConnections()
+    store.linkLost(why)
+    log.write(.warning, "\(store.device): lost \(store.server): \(why); reconnecting")
+    link = .reconnecting
+    let hasCompleted = Sysfs().statistics(binding.device).map { $0.completed != completedBefore }
+    if hasCompleted ?? true || outageEnds == .never {
+      outageEnds = .after(seconds: request.reconnectTimeout)
+    }
+    giveUp = outageEnds
+    backoff.reset()
+    // What waits for the kernel's timer fails only while there is no connection.
+    nextAttempt = .after(
+      seconds: outageEnds.hasPassed
+        ? request.ioTimeout + request.reconnectTimeout + 2 : backoff.next())
+  }
+
+  /// Ends what the kernel has; whether nothing is left of it.
+  @discardableResult private func endConnections() -> Bool {
     for socket in sockets {
       shutdownSocket(socket)
       _ = Descriptor(owning: socket)
     }
+    // Of those that a dead supervisor had there is no descriptor.
+    let areGone =
+      !sockets.isEmpty || store.state.sockets.map { $0.destroy() }.allSatisfy { $0 }
     sockets = []
-    store.linkLost(why)
-    log.write(.warning, "\(store.device): lost \(store.server): \(why); reconnecting")
-    link = .reconnecting
-    giveUp = .after(seconds: request.reconnectTimeout)
-    backoff.reset()
-    nextAttempt = .after(seconds: backoff.next())
+    return areGone
   }
 
   private func attempt() {
     nextAttempt = .never
+    // The kernel would keep the old connections beside those that it is offered.
+    guard endConnections() else {
+      return attemptFailed("the old connection cannot be ended: detach --force does")
+    }
     guard link != .connected, !dialer.isBusy else { return }
     dialer.connect(
       connector, goal: .attach(export.name), count: store.state.connections)
@@ -183,6 +207,7 @@ final class KernelTLSSupervisor {
     giveUp = .never
     backoff.reset()
     progress.since = monotonicNanoseconds()
+    completedBefore = Sysfs().statistics(binding.device)?.completed ?? 0
     store.note(sockets: sockets)
     let pause = store.reconnected(connections[0])
     log.write(.notice, "\(store.device): reconnected to \(store.server) after \(pause) ms")
