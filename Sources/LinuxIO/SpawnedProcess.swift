@@ -16,15 +16,16 @@ package struct SpawnedProcess: ~Copyable, Sendable {
   /// A pidfd: readable when the program has ended.
   package let descriptor: Descriptor
 
-  /// Starts the program at `path` (no search). `descriptors` maps numbers in the program to ours;
-  /// everything else is closed in it, its signals are as at a login. `newSession` is setsid(2).
+  /// Starts the program at `path` (no search), called `name`, or by its path where there is none.
+  /// `descriptors` maps numbers in the program to ours; everything else is closed in it, its
+  /// signals are as at a login. `newSession` is setsid(2).
   package init(
-    path: String, arguments: [String], environment: [String],
+    path: String, name: String? = nil, arguments: [String], environment: [String],
     descriptors: [Int32: Int32], newSession: Bool = false
   ) throws(Errno) {
     let pid = try Self.start(
-      path: path, arguments: arguments, environment: environment, descriptors: descriptors,
-      newSession: newSession)
+      path: path, name: name ?? path, arguments: arguments, environment: environment,
+      descriptors: descriptors, newSession: newSession)
     let handle = clinux_pidfd_open(pid)
     guard handle >= 0 else {
       let error = lastErrno()
@@ -37,7 +38,7 @@ package struct SpawnedProcess: ~Copyable, Sendable {
   }
 
   private static func start(
-    path: String, arguments: [String], environment: [String],
+    path: String, name: String, arguments: [String], environment: [String],
     descriptors: [Int32: Int32], newSession: Bool
   ) throws(Errno) -> Int32 {
     let firstClosed = max((descriptors.keys.max() ?? 2) + 1, 3)
@@ -48,7 +49,7 @@ package struct SpawnedProcess: ~Copyable, Sendable {
     for target in targets {
       sources.append(try check(clinux_duplicate(descriptors[target] ?? -1, firstClosed)))
     }
-    let argv = CStrings([path] + arguments)
+    let argv = CStrings([name] + arguments)
     let environment = CStrings(environment)
     var pid: pid_t = 0
     let failed = withExtendedLifetime((argv, environment)) {

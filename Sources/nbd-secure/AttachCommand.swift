@@ -28,7 +28,8 @@ struct AttachCommand: ParsableCommand {
     } else if foreground {
       try runInForeground(request)
     } else {
-      let outcome = try attachInBackground(arguments: Array(CommandLine.arguments.dropFirst()))
+      let outcome = try attachInBackground(
+        name: CommandLine.arguments.first, arguments: Array(CommandLine.arguments.dropFirst()))
       tell(outcome)
     }
   }

@@ -25,6 +25,17 @@ import Testing
         == "y z 5\n")
   }
 
+  @Test(arguments: [("@sh", "@sh\n"), (nil, "/bin/sh\n")])
+  func isCalledWhatItIsTold(name: String?, seen: String) throws {
+    let pair = try SocketPair()
+    let process = try SpawnedProcess(
+      path: "/bin/sh", name: name, arguments: ["-c", "echo \"$0\""],
+      environment: ["PATH=/bin:/usr/bin"], descriptors: [1: pair.second.raw])
+    #expect(try process.wait(until: soon) == .exited(0))
+    let bytes = try receive(seen.utf8.count, from: pair.first.raw, until: soon)
+    #expect(String(decoding: bytes, as: UTF8.self) == seen)
+  }
+
   @Test func mappingsMayCross() throws {
     let pair = try SocketPair()
     let one = try openFile(scratch.file("one", "1"), flags: O_RDONLY)
