@@ -192,8 +192,17 @@ package struct Attach {
       throw Lifeline.interrupted
     }
     lifeline.release()
-    ready(
-      AttachOutcome(device: binding.device.path, kind: parts.adopted == nil ? .new : .adopted))
+    announce(binding.device, isNew: parts.adopted == nil, ready)
+  }
+
+  private func announce(
+    _ device: DeviceIndex, isNew: Bool, _ ready: (AttachOutcome) -> Void
+  ) {
+    ready(AttachOutcome(device: device.path, kind: isNew ? .new : .adopted))
+    // In the background too there is a log from now on.
+    log.write(
+      .info,
+      "\(device.path): \(isNew ? "attached" : "adopted") \(request.connection.endpoint)")
   }
 
   /// Runs a supervisor, tells `ready` when the device answers, and undoes it when nobody waits.
@@ -211,8 +220,7 @@ package struct Attach {
       guard opening.isDone else { return .goOn }
       told = true
       lifeline.release()
-      log.write(.info, "\(device.path): attached \(request.connection.endpoint)")
-      ready(AttachOutcome(device: device.path, kind: parts.adopted == nil ? .new : .adopted))
+      announce(device, isNew: parts.adopted == nil, ready)
       return .goOn
     }
     if case .deviceLost(let why) = ending {
