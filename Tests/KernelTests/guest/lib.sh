@@ -81,7 +81,7 @@ attach() {
 
 # refused STATUS PATTERN COMMAND...: the command must fail with that status, print nothing on
 # standard output, and say what matches PATTERN (an extended regular expression) in one line,
-# with at most a hint behind.
+# with at most one hint behind; warnings before it are another matter.
 refused() {
   local wanted=$1 pattern=$2 status=0
   shift 2
@@ -91,6 +91,9 @@ refused() {
   grep -qE "^nbd-secure: .*($pattern)" refused.log ||
     fail "$*: no '$pattern' in: $(cat refused.log)"
   if grep -vE '^(hint|nbd-secure): ' refused.log; then fail "$*: more than error and hint"; fi
+  [ "$(grep -vE '^nbd-secure: warning: ' refused.log | grep -c '^nbd-secure: ')" = 1 ] ||
+    fail "$*: not one line: $(cat refused.log)"
+  [ "$(grep -c '^hint: ' refused.log)" -le 1 ] || fail "$*: more than one hint: $(cat refused.log)"
 }
 
 # within SECONDS COMMAND...: repeats the command until it succeeds.
@@ -170,6 +173,11 @@ syslog() {
   within 5 test -S /dev/log
 }
 
+# field NAME: a number or a string out of what status tells of $device.
+field() {
+  "$bin" status --json "$device" | sed -nE "s/^ *\"$1\" : \"?([^\"]*[^\",])\"?,?\$/\\1/p" | head -n 1
+}
+
 # state DEVICE: its state as status tells it.
 state() { "$bin" status --json "$1" | sed -n 's/^ *"state" : "\(.*\)",*$/\1/p'; }
 is_state() { [ "$(state "$1")" = "$2" ]; }
@@ -177,24 +185,6 @@ is_state() { [ "$(state "$1")" = "$2" ]; }
 # reconnections DEVICE: how often it has been reconnected.
 reconnections() { "$bin" status --json "$1" | sed -n 's/^ *"reconnections" : \([0-9]*\),*$/\1/p'; }
 
-# load SECONDS NAME: reads, writes and verifies files in mnt/load, in the background; check with
-# finish.
-load() {
-  mkdir -p mnt/load
-  fio --name="$2" --directory=mnt/load --size=16M --rw=randrw --bsrange=4k-64k --ioengine=psync \
-    --verify=crc32c --verify_backlog=64 --verify_fatal=1 --fsync=16 --time_based --runtime="$1" \
-    --output="$work/$2-fio.log" >"$work/$2.log" 2>&1 &
-  loads+=("$!:$2")
-}
-loads=()
-
-# finish: waits for the loads; each must end without an error. Their files go.
-finish() {
-  local each
-  for each in "${loads[@]}"; do
-    wait "${each%%:*}" || fail "load ${each#*:} failed: $(tail -n 5 "$work/${each#*:}-fio.log")"
-    grep -q 'err= 0' "$work/${each#*:}-fio.log" || fail "load ${each#*:} had errors"
-  done
-  loads=()
-  rm -r mnt/load
-}
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/load.sh"
+. "$here/link.sh"
