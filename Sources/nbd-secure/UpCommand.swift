@@ -19,8 +19,7 @@ struct UpCommand: ParsableCommand {
     var arguments = ["attach", "--config", name]
     arguments += Array(repeating: "-v", count: common.verbose)
     if common.quiet { arguments.append("--quiet") }
-    let outcome = try attachInBackground(
-      name: CommandLine.arguments.first, arguments: arguments)
+    let outcome = try attachInBackground(arguments: arguments)
     if outcome.kind == .adopted, !common.quiet {
       Diagnostics.note("\(outcome.device): adopted: its supervisor had died")
     }
