@@ -29,11 +29,14 @@ demo:
 test:
 	scripts/test
 
-# The long form of the resilience tests, SOAK times the rounds of `make test`, with their figures.
+# The long form of the resilience tests, with their figures: an hour and more. PART=restarts plays the
+# scenarios alone that begin so, PART='killed 50 --data-path' that one. SOAK times the relay's model.
 SOAK ?= 25
+PART ?=
 soak:
 	scripts/install-deps
-	NBD_SECURE_SOAK=$(SOAK) $(SWIFT) test --filter 'ResilienceTests|RelayModelTests'
+	NBD_SECURE_SOAK=$(SOAK) NBD_SECURE_SOAK_PART='$(PART)' $(SWIFT) test --disable-xctest \
+	  --filter $(if $(PART),ResilienceTests,'ResilienceTests|RelayModelTests')
 
 # Against its peers, under one load: ten to fifteen minutes. See docs/PERFORMANCE.md.
 bench: all

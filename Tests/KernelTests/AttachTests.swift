@@ -22,6 +22,9 @@ import Testing
     Scenario("check"),
     Scenario("secrets"),
     Scenario("expiry"),
+    Scenario("goodbye"),
+    Scenario("events"),
+    Scenario("keepalive"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 

@@ -11,6 +11,10 @@ struct Scenario: Sendable, CustomStringConvertible {
   var timeout: Int
 
   init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 90) {
+    self.init(name, arguments, guest: guest, timeout: timeout)
+  }
+
+  init(_ name: String, _ arguments: [String], guest: [String] = [], timeout: Int = 90) {
     self.name = name
     self.arguments = arguments
     self.guest = guest

@@ -3,39 +3,88 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Lost servers, killed supervisors and liars, on a real kernel. `make soak` plays the long forms.
+/// Lost servers, killed supervisors and liars, on a real kernel. `make soak` sets
+/// `NBD_SECURE_SOAK`: it plays the long forms, and more of them, and prints the figures.
 @Suite(.serialized) struct ResilienceTests {
-  /// How many rounds: a few in `make test`, `NBD_SECURE_SOAK` times as many in `make soak`.
-  private static let rounds =
-    ProcessInfo.processInfo.environment["NBD_SECURE_SOAK"].flatMap(Int.init) ?? 1
+  private static let isLong = ProcessInfo.processInfo.environment["NBD_SECURE_SOAK"] != nil
+  private static let kernelTLS = ["--data-path", "ktls"]
+  private static let four = ["--connections", "4"]
+  private static let small = ["--mem", "640M"]
 
-  private static func count(_ short: Int) -> String { "\(short * rounds)" }
-  private static func timeout(_ seconds: Int) -> Int { 60 + seconds * rounds }
+  /// A scenario of `short` rounds, or `long` ones, which get `each` seconds, many times what they
+  /// take on a quiet machine.
+  private static func rounds(
+    _ name: [String], _ short: Int, _ long: Int, each: Int, _ options: [String] = []
+  ) -> Scenario {
+    let count = isLong ? long : short
+    return Scenario(
+      name[0], name.dropFirst() + ["\(count)"] + options, timeout: 120 + count * each)
+  }
 
-  private static let withNetwork = [
-    "--modules", "nbd tls gf128mul ghash-generic ctr gcm chacha20poly1305 veth sch_netem",
-  ]
+  /// What is worth its time in `make soak` alone.
+  private static func soakOnly(_ scenarios: Scenario...) -> [Scenario] { isLong ? scenarios : [] }
+
+  @Test(
+    arguments: [
+      rounds(["restarts"], 3, 100, each: 20),
+      rounds(["restarts"], 2, 100, each: 20, four),
+      rounds(["restarts"], 2, 100, each: 20, kernelTLS),
+      rounds(["restarts"], 2, 100, each: 20, kernelTLS + four),
+      rounds(["killed"], 2, 50, each: 20),
+      rounds(["killed"], 1, 50, each: 20, kernelTLS),
+    ] + soakOnly(rounds(["killed"], 1, 50, each: 20, four)))
+  func whoDiesComesBack(_ scenario: Scenario) throws { try scenario.mustPass() }
+
+  @Test(
+    arguments: [
+      rounds(["wire", "reset"], 20, 2000, each: 4),
+      rounds(["wire", "flip"], 4, 100, each: 30, kernelTLS),
+    ]
+      + soakOnly(
+        rounds(["wire", "reset"], 10, 300, each: 4, four),
+        rounds(["wire", "reset"], 10, 150, each: 30, kernelTLS),
+        rounds(["wire", "flip"], 10, 200, each: 6)))
+  func badLinesCorruptNothing(_ scenario: Scenario) throws { try scenario.mustPass() }
+
+  @Test(
+    arguments: [
+      rounds(["lost-cache", "1"], 1, 40, each: 20),
+      rounds(["lost-cache", "4"], 1, 40, each: 20),
+      Scenario("stopped", timeout: 190),
+      Scenario("stopped", kernelTLS, timeout: 190),
+      Scenario("cut", guest: Scenario.withNetwork, timeout: 190),
+      Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 190),
+      Scenario("half-reply", timeout: 120),
+      Scenario("half-reply", kernelTLS, timeout: 120),
+      Scenario("upgrade", timeout: 120),
+    ] + soakOnly(Scenario("upgrade", kernelTLS, timeout: 120)))
+  func nothingIsLost(_ scenario: Scenario) throws { try scenario.mustPass() }
 
   @Test(arguments: [
-    Scenario("restarts", count(4), timeout: timeout(60)),
-    Scenario("restarts", count(2), "--connections", "4", timeout: timeout(60)),
-    Scenario("restarts", count(2), "--data-path", "ktls", timeout: timeout(60)),
-    Scenario(
-      "restarts", count(2), "--data-path", "ktls", "--connections", "4", timeout: timeout(60)),
-    Scenario("killed", count(2), timeout: timeout(60)),
-    Scenario("killed", count(1), "--data-path", "ktls", timeout: timeout(60)),
-    Scenario("lost-cache", count(2), timeout: timeout(60)),
-    Scenario("impostor", timeout: 150),
-    Scenario("impostor", "--data-path", "ktls", timeout: 150),
-    Scenario("time-over", timeout: 90),
-    Scenario("time-over", "--data-path", "ktls", timeout: 90),
-    Scenario("stopped", timeout: 120),
-    Scenario("cut", guest: withNetwork, timeout: 190),
-    Scenario("cut", "--data-path", "ktls", guest: withNetwork, timeout: 190),
-    Scenario("cycles", count(5), timeout: timeout(40)),
-    Scenario("many", "20", guest: ["--mem", "2G"], timeout: 120),
+    Scenario("impostor", timeout: 300),
+    Scenario("impostor", kernelTLS, timeout: 300),
+    Scenario("afresh", timeout: 300),
+    Scenario("time-over", timeout: 120),
+    Scenario("time-over", kernelTLS, timeout: 120),
+    Scenario("force", timeout: 300),
+    Scenario("marked"),
+    Scenario("ioctl-killed"),
   ])
-  func nothingIsLost(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func troubleHasItsEnd(_ scenario: Scenario) throws { try scenario.mustPass() }
+
+  @Test(
+    arguments: [
+      rounds(["cycles"], 4, 200, each: 10),
+      rounds(["cycles"], 2, 50, each: 10, ["--binding", "ioctl"]),
+      Scenario("many", "20", guest: ["--mem", "2G"], timeout: 190),
+      Scenario("memory", kernelTLS, guest: small, timeout: 300),
+      Scenario("privileges"),
+    ]
+      + soakOnly(
+        rounds(["cycles"], 2, 50, each: 10, kernelTLS),
+        Scenario("memory", guest: small, timeout: 300),
+        Scenario("swap", kernelTLS, guest: small, timeout: 300)))
+  func resourcesLast(_ scenario: Scenario) throws { try scenario.mustPass() }
 }
 
 /// The data path without a process, on a real kernel.
@@ -55,10 +104,24 @@ import Testing
 }
 
 extension Scenario {
+  /// Modules of a guest with a network of its own.
+  static let withNetwork = [
+    "--modules", "nbd tls gf128mul ghash-generic ctr gcm chacha20poly1305 veth sch_netem",
+  ]
+
   func mustPass() throws {
+    let environment = ProcessInfo.processInfo.environment
+    // `make soak PART=`: the scenarios whose name and arguments begin so.
+    if let part = environment["NBD_SECURE_SOAK_PART"], !part.isEmpty,
+      !description.hasPrefix(part)
+    {
+      return
+    }
+    let begin = ContinuousClock.now
     let seen = try play()
     #expect(seen.status == 0, "\(seen)")
+    guard environment["NBD_SECURE_SOAK"] != nil else { return }
     // Figures for the closing note.
-    if ProcessInfo.processInfo.environment["NBD_SECURE_SOAK"] != nil { print("\(self): \(seen)") }
+    print("== \(self): \((ContinuousClock.now - begin).components.seconds) s\n\(seen.stdout)")
   }
 }
