@@ -19,7 +19,8 @@ struct UpCommand: ParsableCommand {
     var arguments = ["attach", "--config", name]
     arguments += Array(repeating: "-v", count: common.verbose)
     if common.quiet { arguments.append("--quiet") }
-    let outcome = try attachInBackground(arguments: arguments)
+    let outcome = try attachInBackground(
+      name: CommandLine.arguments.first, arguments: arguments)
     if outcome.kind == .adopted, !common.quiet {
       Diagnostics.note("\(outcome.device): adopted: its supervisor had died")
     }

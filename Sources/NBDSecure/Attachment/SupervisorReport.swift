@@ -35,10 +35,13 @@ struct SupervisorMessage: Codable {
 /// Starts a supervisor in the background: this program again, as the leader of a session of its
 /// own, and waits until its device is ready.
 ///
-/// - Parameter arguments: the command line of this process, its first element left out.
+/// - Parameters:
+///   - name: what this process was called as. The supervisor is called the same: one whose name
+///     begins with `@` is left alone at shutdown (systemd.io/ROOT_STORAGE_DAEMONS).
+///   - arguments: the command line of this process, its first element left out.
 /// - Throws: `NBDSecureError`, the supervisor's.
 package func attachInBackground(
-  arguments: [String]
+  name: String?, arguments: [String]
 ) throws(NBDSecureError) -> AttachOutcome {
   let ours: Descriptor
   let child: SpawnedProcess
@@ -51,7 +54,7 @@ package func attachInBackground(
     var list = arguments
     list.insert("--report-to=3", at: arguments.first == "attach" ? 1 : 0)
     child = try SpawnedProcess(
-      path: executablePath, arguments: list, environment: ThisProcess.environment,
+      path: executablePath, name: name, arguments: list, environment: ThisProcess.environment,
       descriptors: [0: null.raw, 1: null.raw, 2: 2, 3: far], newSession: true)
     ours = pair.first
   } catch {
