@@ -46,7 +46,7 @@ final class Dialer: Sendable {
   /// Repeats the unflushed writes of parked relays over a new connection.
   func repeatWrites(of relays: [Relay], over channel: any Channel, idleTimeout: Double) {
     let channel = Handover(channel)
-    start(otherwise: { .repeatFailed(LinkLost(reason: $0)) }) {
+    start(otherwise: Self.repetitionFailed) {
       do throws(LinkLost) {
         let replay = Replay(relays: relays, channel: channel.value, idleTimeout: idleTimeout)
         let (repeated, failed) = try replay.run()
@@ -57,8 +57,16 @@ final class Dialer: Sendable {
     }
   }
 
+  private static func connectingFailed(_ why: String) -> Outcome {
+    .failed(NBDSecureError(.other, why))
+  }
+
+  private static func repetitionFailed(_ why: String) -> Outcome {
+    .repeatFailed(LinkLost(reason: why))
+  }
+
   private func start(
-    otherwise failure: (String) -> Outcome = { .failed(NBDSecureError(.other, $0)) },
+    otherwise failure: (String) -> Outcome = Dialer.connectingFailed,
     _ job: @escaping @Sendable () -> Outcome
   ) {
     state.withLock { $0.busy = true }
