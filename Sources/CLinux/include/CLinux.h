@@ -91,9 +91,9 @@ int clinux_spawn(pid_t *pid, const char *path, char *const argv[], char *const e
                  const int *sources, const int *targets, size_t mapped, int first_closed,
                  int new_session);
 /* Forks a process that opens the block device exclusively and, if asked to, writes back what the
- * kernel holds of it, writes its errno (0 for success) as an int to the socket that is returned, and keeps the
- * device open until that socket is closed. In a process, since a flush whose server is gone cannot
- * be interrupted: it can be left behind, a thread cannot. Returns -1 with errno. */
+ * kernel holds of it. It writes its errno (0 for success) as an int to the socket that is returned,
+ * and keeps the device open until that socket is closed. In a process, since a flush whose server is
+ * gone cannot be interrupted: it can be left behind, a thread cannot. Returns -1 with errno. */
 int clinux_flush_apart(const char *path, int write_back, pid_t *pid);
 /* Exit status 0..255, or 256 + signal; -1 with errno. */
 int clinux_wait(pid_t pid, int without_blocking);
