@@ -11,16 +11,6 @@ package enum BlockDevice {
     _ = try open(device, flags: O_RDONLY)
   }
 
-  /// Writes everything out that the kernel holds for the device, through to the server. Blocks for as
-  /// long as the server takes.
-  package static func flush(_ device: DeviceIndex) throws(KernelError) {
-    let file = try open(device, flags: O_RDONLY)
-    guard fsync(file.raw) == 0, clinux_ioctl(file.raw, clinux_blkflsbuf, 0) == 0 else {
-      let error = Errno.last
-      throw KernelError(.refused, "\(device) cannot be flushed: \(error)", errno: error)
-    }
-  }
-
   private static func open(_ device: DeviceIndex, flags: Int32) throws(KernelError) -> Descriptor {
     do throws(Errno) {
       return try openFile(device.path, flags: flags)

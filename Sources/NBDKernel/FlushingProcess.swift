@@ -4,7 +4,8 @@ internal import Glibc
 package import LinuxIO
 internal import SystemPackage
 
-/// A process that flushes a device and holds it exclusively for as long as this value lives.
+/// A process that opens a device, so that the kernel reads its partition table if it is new, flushes
+/// it, and holds it exclusively for as long as this value lives.
 ///
 /// A flush whose server is silent sleeps where no signal reaches it, and a process ends only with all
 /// its threads: what must not wait for it leaves it to a process of its own.
@@ -14,6 +15,8 @@ package struct FlushingProcess: ~Copyable {
 
   private let channel: Descriptor
   private let identifier: Int32
+  /// It has said how it went, and sleeps nowhere any more.
+  private var hasAnswered = false
 
   /// - Parameter writesBack: whether there can be anything to flush; else the device is only held.
   package init(_ device: DeviceIndex, writesBack: Bool) throws(KernelError) {
@@ -30,13 +33,13 @@ package struct FlushingProcess: ~Copyable {
   deinit {
     // One that sleeps in the kernel dies when its server answers or the device goes.
     _ = kill(identifier, SIGKILL)
-    _ = clinux_wait(identifier, 1)
+    _ = clinux_wait(identifier, hasAnswered ? 0 : 1)
   }
 
   /// Waits until all is written.
   ///
   /// - Throws: `KernelError`; `.busy` where someone else holds the device, `.timedOut`.
-  package borrowing func wait(until deadline: Deadline) throws(KernelError) {
+  package mutating func wait(until deadline: Deadline) throws(KernelError) {
     var result: Int32 = 0
     do throws(Errno) {
       try LinuxIO.wait(channel, for: .read, until: deadline)
@@ -47,6 +50,7 @@ package struct FlushingProcess: ~Copyable {
         error == .timedOut ? .timedOut : .refused, "the device cannot be flushed: \(error)",
         errno: error)
     }
+    hasAnswered = true
     guard result != 0 else { return }
     let error = Errno(rawValue: result)
     throw error == .resourceBusy

@@ -107,7 +107,7 @@ private struct Target {
       // Held exclusively until the kernel was told, so that nobody mounts it in between.
       // Nothing waits in a device that cannot be written, and servers that are read-only may refuse
       // a flush although they offer it (nbdkit -o -r).
-      let flushing = try FlushingProcess(device, writesBack: state?.readOnly != true)
+      var flushing = try FlushingProcess(device, writesBack: state?.readOnly != true)
       try flushing.wait(until: deadline)
       try tellKernel()
     } catch {

@@ -51,9 +51,12 @@ final class Detachment: Sendable {
     guard holders.isEmpty else { return .inUse(holders.map(\.description)) }
     do throws(KernelError) {
       if flush {
-        // Held exclusively until the kernel was told, so that nobody mounts it in between.
-        let exclusive = try ExclusiveDevice(binding.device)
-        try exclusive.flush()
+        // Held exclusively until the kernel was told, so that nobody mounts it in between; and in a
+        // process of its own, because one of ours that sleeps in the device of a silent server would
+        // keep us, our lock and our sockets from ending, even when we are killed.
+        var flushing = try FlushingProcess(
+          binding.device, writesBack: !Sysfs().isReadOnly(binding.device))
+        try flushing.wait(until: .after(seconds: Detach.patience))
         try binding.disconnect()
       } else {
         try binding.disconnect()

@@ -5,7 +5,8 @@ import Synchronization
 import SystemPackage
 
 /// Opens a new device once, so that the kernel reads its partition table, and sets its queue's
-/// limits. This waits for the server, so it has a thread of its own.
+/// limits. This waits for the server, so it has a thread of its own, and the opening a process: a
+/// thread that sleeps in the device would keep a killed supervisor from ending.
 final class DeviceOpening: Sendable {
   /// Readable when it is done.
   let done: EventSignal
@@ -23,7 +24,9 @@ final class DeviceOpening: Sendable {
       try spawnDetachedThread(name: "opening") { [self] in
         // Neither is needed for the device to work.
         _ = try? Sysfs().setLargestRequest(device, kibibytes: UInt64(plan.maximumRequest >> 10))
-        if isNew { try? BlockDevice.scanPartitions(device) }
+        if isNew, var opening = try? FlushingProcess(device, writesBack: false) {
+          try? opening.wait(until: .never)
+        }
         if let name { DeviceLink(device, name).announce(waiting: isNew) }
         finished.store(true, ordering: .releasing)
         done.signal()
