@@ -92,7 +92,9 @@ static void facts_of(const struct stat *from, clinux_file_facts *out) {
   out->special_minor = minor(from->st_rdev);
   out->size = from->st_size < 0 ? 0 : (uint64_t)from->st_size;
   out->inode = from->st_ino;
+  out->links = from->st_nlink;
   out->modified_seconds = from->st_mtim.tv_sec;
+  out->modified_nanoseconds = (uint32_t)from->st_mtim.tv_nsec;
 }
 
 int clinux_stat(const char *path, int follow, clinux_file_facts *out) {

@@ -27,8 +27,12 @@ package struct FileFacts: Hashable, Sendable {
   package let device: Device
   /// The device that a block or character special file stands for.
   package let special: Device
+  /// Names that the file has.
+  package let links: UInt64
   /// Last change of the contents, seconds since 1970.
   package let modified: Int64
+  /// What the last change was later than `modified`, nanoseconds.
+  package let modifiedNanoseconds: UInt32
 
   /// The permission bits, 0o7777.
   package var mode: UInt32 { rawMode & 0o7777 }
@@ -39,7 +43,13 @@ package struct FileFacts: Hashable, Sendable {
   package var isRegular: Bool { rawMode & S_IFMT == S_IFREG }
   package var isDirectory: Bool { rawMode & S_IFMT == S_IFDIR }
   package var isBlockDevice: Bool { rawMode & S_IFMT == S_IFBLK }
+  package var isSymbolicLink: Bool { rawMode & S_IFMT == S_IFLNK }
   package var isSocket: Bool { rawMode & S_IFMT == S_IFSOCK }
+
+  /// The same in one number, for files that were changed between 1678 and 2262.
+  package var modifiedInNanoseconds: Int64 {
+    modified &* 1_000_000_000 &+ Int64(modifiedNanoseconds)
+  }
 
   private init(_ raw: clinux_file_facts) {
     rawMode = raw.mode
@@ -49,7 +59,9 @@ package struct FileFacts: Hashable, Sendable {
     inode = raw.inode
     device = Device(major: raw.device_major, minor: raw.device_minor)
     special = Device(major: raw.special_major, minor: raw.special_minor)
+    links = raw.links
     modified = raw.modified_seconds
+    modifiedNanoseconds = raw.modified_nanoseconds
   }
 
   /// Of an open file.

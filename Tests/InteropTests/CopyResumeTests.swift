@@ -62,7 +62,7 @@ import Testing
     let out = image.file("back.img")
     try image.directory.write("back.img.nbd-secure-partial", "x")
     let record = { (server: String, size: Int, flags: Int, done: String) in
-      "{\"version\":1,\"direction\":\"download\",\"endpoint\":\"\(server)\","
+      "{\"version\":2,\"direction\":\"download\",\"endpoint\":\"\(server)\","
         + "\"exportSize\":\(size),\"exportFlags\":\(flags),\"done\":\(done)}"
     }
     let export = server.configuration.export

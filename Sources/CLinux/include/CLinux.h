@@ -118,8 +118,9 @@ ssize_t clinux_netlink_receive(int fd, void *bytes, size_t count, uint32_t *send
 typedef struct {
   uint32_t mode, uid, gid;
   uint32_t device_major, device_minor, special_major, special_minor;
-  uint64_t size, inode;
+  uint64_t size, inode, links;
   int64_t modified_seconds;
+  uint32_t modified_nanoseconds;
 } clinux_file_facts;
 int clinux_stat(const char *path, int follow, clinux_file_facts *out);
 int clinux_fstat(int fd, clinux_file_facts *out);

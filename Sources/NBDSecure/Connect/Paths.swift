@@ -31,3 +31,16 @@ func realPath(_ path: String) -> String? {
   defer { unsafe free(resolved) }
   return unsafe String(cString: resolved)
 }
+
+/// Where a path leads that ends in symbolic links to what does not exist; the path itself where it
+/// is no link, or one in a circle.
+func targetOfLinks(_ path: String) -> String {
+  var path = path
+  for _ in 0..<40 {
+    guard let next = try? readLink(path) else { return path }
+    path =
+      next.hasPrefix("/")
+      ? next : FilePath(path).removingLastComponent().appending(next).string
+  }
+  return path
+}

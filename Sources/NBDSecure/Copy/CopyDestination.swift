@@ -22,8 +22,10 @@ struct CopyDestination: Sendable {
   /// - Throws: `NBDSecureError` with `.usage` for what may not be overwritten.
   init(_ request: CopyRequest) throws(NBDSecureError) {
     isStandardOutput = request.isStandardStream
-    // The target of a link is replaced, not the link.
-    path = isStandardOutput ? "standard output" : realPath(request.file) ?? request.file
+    // The target of a link is replaced, not the link, also where it is not there yet.
+    path =
+      isStandardOutput
+      ? "standard output" : realPath(request.file) ?? targetOfLinks(request.file)
     guard !isStandardOutput else {
       kind = .stream
       return
@@ -66,19 +68,17 @@ struct CopyDestination: Sendable {
     case .file: break
     }
     do {
-      let file = try openFile(partial, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
-      guard try lockExclusively(file.raw) else {
-        throw NBDSecureError(
-          .other, "\(partial): another copy is writing to it",
-          hint: "wait until it ends, or copy to another file")
-      }
+      let file = try PartialFile.open(partial, keeping: keeping)
       if !keeping { try setLength(file.raw, 0) }
       try setLength(file.raw, size)
       return LocalFile(file, name: path, kind: .regular, length: size, isFresh: !keeping)
     } catch let error as NBDSecureError {
       throw error
     } catch {
-      throw NBDSecureError(.other, "\(partial): cannot be created: \(error)", underlying: error)
+      throw NBDSecureError(
+        .other, "\(partial): cannot be created: \(error)",
+        hint: error as? Errno == .noSuchFileOrDirectory ? "make its directory first" : nil,
+        underlying: error)
     }
   }
 

@@ -9,7 +9,7 @@ import SystemPackage
 /// written.
 struct CopyState: Codable, Sendable, Hashable {
   static let suffix = ".nbd-secure-resume"
-  static let currentVersion = 1
+  static let currentVersion = 2
 
   var version = CopyState.currentVersion
   var direction: CopyRequest.Direction
@@ -19,6 +19,7 @@ struct CopyState: Codable, Sendable, Hashable {
   var exportFlags: UInt16
   /// Of the source file.
   var fileSize: UInt64?
+  /// Its last change, nanoseconds since 1970: a second is long enough for two.
   var fileModified: Int64?
   /// Pairs of the first byte and the one behind the last.
   var done: [[UInt64]] = []
@@ -62,11 +63,14 @@ struct CopyState: Codable, Sendable, Hashable {
   ///
   /// - Throws: `NBDSecureError` with `.usage` for a file that is not one of ours.
   static func read(_ path: String) throws(NBDSecureError) -> CopyState? {
-    let bytes: [UInt8]
-    do { bytes = try readFile(path, limit: CopyLimits.sideFile).bytes } catch {
+    let contents: FileContents
+    do { contents = try readFile(path, limit: CopyLimits.sideFile) } catch {
       if error == .noSuchFileOrDirectory { return nil }
       throw NBDSecureError(.other, "\(path): cannot be read: \(error)", underlying: error)
     }
+    // Who could write it could have us believe that everything was copied already.
+    try PartialFile.check(contents.facts, path)
+    let bytes = contents.bytes
     guard let state = try? JSONDecoder().decode(CopyState.self, from: Data(bytes)) else {
       throw usage(
         "\(path): not the record of an interrupted copy",

@@ -15,7 +15,7 @@ final class LocalFile: Sendable {
   let length: UInt64?
   /// Whether what was not written reads as zeroes.
   let isFresh: Bool
-  /// Last change of the contents, seconds since 1970; nil where that has no meaning.
+  /// Last change of the contents, nanoseconds since 1970; nil where that has no meaning.
   let modified: Int64?
   /// Owned, but for the standard streams.
   let descriptor: Int32
@@ -52,7 +52,7 @@ final class LocalFile: Sendable {
       let length = try LinuxIO.length(of: file.raw)
       return LocalFile(
         file, name: path, kind: facts.isRegular ? .regular : .blockDevice, length: length,
-        isFresh: false, modified: facts.isRegular ? facts.modified : nil)
+        isFresh: false, modified: facts.isRegular ? facts.modifiedInNanoseconds : nil)
     } catch let error as NBDSecureError {
       throw error
     } catch Errno.noSuchFileOrDirectory {
