@@ -64,7 +64,10 @@ struct AttachCommand: ParsableCommand {
     let log = EventLog { priority, line in
       if !quiet || priority <= .warning { Diagnostics.note(line) }
     }
-    let attach = Attach(request, log: log, warn: common.warn, trace: common.trace)
+    // Under a service manager the process that it started is to be the supervisor, no other.
+    let attach = Attach(
+      request, log: log, takesOver: ServiceManager.isListening, warn: common.warn,
+      trace: common.trace)
     try attach.run { outcome in
       tell(outcome)
       ServiceNotification.ready(outcome)

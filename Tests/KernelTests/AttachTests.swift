@@ -37,6 +37,7 @@ import Testing
     Scenario("foreign"),
     Scenario("unflushed", timeout: 150),
     Scenario("sigterm"),
+    Scenario("take-over"),
     Scenario("server-gone", "idle"),
     Scenario("server-gone", "busy"),
     Scenario("server-gone", "silent"),

@@ -14,10 +14,12 @@ package struct Attach {
   let trace: @Sendable (String) -> Void
   /// Readable when the one who waits for the device is gone; −1 where nobody can be.
   let lifeline: Int32
+  /// Whether a living supervisor of the same attachment gives way.
+  let takesOver: Bool
   var directory = StateDirectory.standard
 
   package init(
-    _ request: AttachRequest, log: EventLog, lifeline: Int32 = -1,
+    _ request: AttachRequest, log: EventLog, lifeline: Int32 = -1, takesOver: Bool = false,
     warn: @escaping @Sendable (String) -> Void, trace: @escaping @Sendable (String) -> Void
   ) {
     self.request = request
@@ -27,6 +29,7 @@ package struct Attach {
     self.warn = { line in news.say(line) }
     self.trace = trace
     self.lifeline = lifeline
+    self.takesOver = takesOver
   }
 
   /// What must be the same for two attachments to be one.
@@ -45,7 +48,8 @@ package struct Attach {
     var lacks: [String] = []
     Privileges.protectDataPath { lacks.append($0) }
     try directory.prepare()
-    guard let lock = try acquireLock() else {
+    try refuseSecondDevice()
+    guard let lock = try takesOver ? takeOver() : acquireLock() else {
       return ready(try existing())
     }
     defer { directory.removeLock(of: identifier, lock) }

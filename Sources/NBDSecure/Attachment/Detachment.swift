@@ -15,6 +15,7 @@ final class Detachment: Sendable {
 
   private struct State {
     var busy = false
+    var patience = Deadline.never
     var outcome: Outcome?
   }
 
@@ -34,6 +35,7 @@ final class Detachment: Sendable {
   func begin(binding: any DeviceBinding, flush: Bool) {
     let begin = state.withLock { state in
       defer { state.busy = true }
+      if !state.busy { state.patience = .after(seconds: Detach.patience) }
       return !state.busy
     }
     guard begin else { return }
@@ -69,6 +71,22 @@ final class Detachment: Sendable {
 
   /// Whether one has begun whose outcome nobody took yet: the device may be gone before it is taken.
   var isUnderWay: Bool { state.withLock { $0.busy } }
+
+  /// Tells the service manager, which waits a short time for an end that may not come, that one is
+  /// still being worked on: flushing can wait for the server.
+  func askForTime() {
+    let isWorking = state.withLock { $0.busy && !$0.patience.hasPassed }
+    guard isWorking, ServiceManager.isListening else { return }
+    _ = try? ServiceManager.notify(["EXTEND_TIMEOUT_USEC=5000000"])
+  }
+
+  /// Says why there is no end.
+  func tellThatItStays(_ device: String, _ holders: [String], _ log: EventLog) {
+    let why = "in use (\(holders.joined(separator: ", ")))"
+    log.write(.warning, "\(device): told to stop, but \(why): the device stays")
+    guard ServiceManager.isListening else { return }
+    _ = try? ServiceManager.notify(["STATUS=attached as \(device); told to stop, but \(why)"])
+  }
 
   private func finish(_ outcome: Outcome) {
     state.withLock { $0.outcome = outcome }

@@ -78,6 +78,7 @@ final class KernelTLSSupervisor {
           detachment.begin(binding: binding, flush: link == .connected)
         }
       }
+      detachment.askForTime()
       let events = binding.takeEvents()
       if events.ended {
         log.write(.info, "\(store.device): detached")
@@ -98,11 +99,7 @@ final class KernelTLSSupervisor {
   private func report(_ outcome: Detachment.Outcome) -> Bool {
     switch outcome {
     case .begun: return true
-    case .inUse(let holders):
-      log.write(
-        .warning,
-        "\(store.device): told to stop, but in use (\(holders.joined(separator: ", "))): "
-          + "the device stays")
+    case .inUse(let holders): detachment.tellThatItStays(store.device, holders, log)
     case .failed(let why):
       log.write(.error, "\(store.device): told to stop, but cannot detach: \(why)")
     }

@@ -82,10 +82,12 @@ final class Supervisor {
     poll.set(6, second, .read)
     while true {
       // Without a link nobody reads NBD_CMD_DISC: look now and then whether the device is there.
-      let tick = link.state == .connected ? Deadline.never : .after(seconds: 1)
+      let isIdle = link.state == .connected && !detachment.isUnderWay
+      let tick = isIdle ? Deadline.never : .after(seconds: 1)
       _ = try? poll.wait(until: min(link.deadline, tick))
       for place in 5...6 where !poll.found(place).isEmpty { poll.set(place, -1, []) }
       handleSignals()
+      detachment.askForTime()
       if let ending = handleLanes() ?? handleDevice() { return finish(ending) }
       link.step()
       if let outcome = detachment.takeOutcome() { handle(outcome) }
@@ -107,11 +109,7 @@ final class Supervisor {
     switch outcome {
     // A lane sees NBD_CMD_DISC; without a link the device is seen to be gone.
     case .begun: isDetaching = true
-    case .inUse(let holders):
-      log.write(
-        .warning,
-        "\(store.device): told to stop, but in use (\(holders.joined(separator: ", "))): "
-          + "the device stays")
+    case .inUse(let holders): detachment.tellThatItStays(store.device, holders, log)
     case .failed(let why):
       log.write(.error, "\(store.device): told to stop, but cannot detach: \(why)")
     }
