@@ -83,6 +83,7 @@ install-files:
 	$(RELEASE) --generate-completion-script zsh >$(DESTDIR)$(ZSHDIR)/_nbd-secure
 	$(RELEASE) --generate-completion-script fish >$(DESTDIR)$(FISHDIR)/nbd-secure.fish
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) LICENSE docs/*.md
+	sed -i 's#](../examples/#](examples/#g' $(DESTDIR)$(DOCDIR)/*.md
 	for d in policy attachments systemd; do \
 	  install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples/$$d examples/$$d/* || exit; done
 

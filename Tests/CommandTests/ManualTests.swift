@@ -108,18 +108,31 @@ import Testing
   }
 
   @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze")))
-  func rootDropInIsRight() throws {
+  func rootUnitIsRight() throws {
     let directory = try TemporaryDirectory()
-    let unit = try rendered(directory)
-    let dropIn = try directory.directory("nbd-secure@data.service.d", mode: 0o755)
     let text = try String(
-      contentsOfFile: "\(repository)/examples/systemd/root.conf", encoding: .utf8)
-    try text.replacing("/usr/bin/nbd-secure", with: nbdSecurePath).write(
-      toFile: dropIn + "/root.conf", atomically: true, encoding: .utf8)
+      contentsOfFile: "\(repository)/examples/systemd/nbd-secure@root.service", encoding: .utf8)
+    let unit = try directory.write(
+      "nbd-secure@root.service", text.replacing("/usr/bin/nbd-secure", with: nbdSecurePath),
+      mode: 0o644)
     let verified = try run("/usr/bin/systemd-analyze", ["verify", "--man=no", unit])
     // Older than 255, systemd does not know one of the two marks.
     let lines = verified.errorLines.filter { !$0.contains("SurviveFinalKillSignal") }
     #expect(verified.status == 0 && lines.isEmpty, "\(verified)")
+    // What it runs with is what every other attachment does.
+    let template = try String(
+      contentsOfFile: "\(repository)/packaging/systemd/nbd-secure@.service", encoding: .utf8)
+    #expect(settings(text) == settings(template))
+  }
+
+  /// The lines of a unit's [Service] that are settings, without the mark of a process that stays.
+  private func settings(_ unit: String) -> [Substring] {
+    unit.split(separator: "\n").drop { $0 != "[Service]" }.prefix { $0 != "[Install]" }
+      .filter { !$0.hasPrefix("#") }
+      .map {
+        $0.hasPrefix("ExecStart=")
+          ? $0.replacing("@nbd-secure ", with: "").replacing("=@", with: "=")[...] : $0
+      }
   }
 
   @Test func monitoringDescribesEveryMetric() throws {
