@@ -58,6 +58,12 @@ package struct SignalQueue: ~Copyable, Sendable {
   }
 }
 
+/// Whether the process does not hear a signal, as one that a script started in the background.
+package func isIgnored(signal: Int32) -> Bool { clinux_signal_is_ignored(signal) != 0 }
+
+/// Ends the process as the signal does that is not taken care of.
+package func endBySignal(_ number: Int32) -> Never { clinux_end_by_signal(number) }
+
 /// A timerfd on the monotonic clock.
 package struct Timer: ~Copyable, Sendable {
   /// To poll for reading.

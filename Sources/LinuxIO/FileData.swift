@@ -107,6 +107,12 @@ package func lockExclusively(_ file: Int32) throws(Errno) -> Bool {
 /// Whether the descriptor is a terminal.
 package func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
+/// Columns of a terminal; nil where that is not known.
+package func terminalColumns(_ descriptor: Int32) -> Int? {
+  let columns = clinux_terminal_columns(descriptor)
+  return columns > 0 ? Int(columns) : nil
+}
+
 /// Whether all bytes are zero.
 package func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
   guard let start = bytes.baseAddress, let first = unsafe bytes.first else { return true }

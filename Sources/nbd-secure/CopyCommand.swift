@@ -18,15 +18,18 @@ struct CopyCommand: ParsableCommand {
 
   @OptionGroup(title: "Server options") var server: ServerOptions
 
-  @Argument(help: ArgumentHelp("Where the copy goes.", valueName: "destination"))
+  @Argument(
+    help: ArgumentHelp("Where the copy goes.", valueName: "destination"), completion: .file())
   var destination: String?
 
   @Option(
-    help: ArgumentHelp("Copy the export to this file; - is standard output.", valueName: "file"))
+    help: ArgumentHelp("Copy the export to this file; - is standard output.", valueName: "file"),
+    completion: .file())
   var to: String?
 
   @Option(
-    help: ArgumentHelp("Copy this file to the export; - is standard input.", valueName: "file"))
+    help: ArgumentHelp("Copy this file to the export; - is standard input.", valueName: "file"),
+    completion: .file())
   var from: String?
 
   @Option(
@@ -70,6 +73,13 @@ struct CopyCommand: ParsableCommand {
     defer { bar?.clear() }
     let copy = Copy(
       request, warn: common.warn, trace: common.trace, progress: bar.map { bar in bar.show })
+    Interruption.watch {
+      bar?.clear()
+      Diagnostics.report(
+        NBDSecureError(
+          .other, "copy: interrupted",
+          hint: copy.canBeResumed ? "--resume goes on where this copy was interrupted" : nil))
+    }
     let report = try copy.run()
     bar?.clear()
     common.trace(Self.summary(report))

@@ -17,7 +17,9 @@ final class ProgressBar: Sendable {
   /// Shows the state of things.
   func show(_ progress: CopyProgress) {
     isShown.withLock { $0 = true }
-    Self.write("\r" + Self.line(progress) + "\u{1b}[K")
+    // The terminal may be made wider or narrower at any time.
+    let columns = terminalColumns(2) ?? 80
+    Self.write("\r" + Self.line(progress, columns: columns) + "\u{1b}[K")
   }
 
   /// Leaves the line to others.
@@ -29,24 +31,28 @@ final class ProgressBar: Sendable {
     if wasShown { Self.write("\r\u{1b}[K") }
   }
 
-  /// " 45 % [##########              ] 4.5 GiB of 10 GiB, 512 MiB/s, 0:12 left".
-  static func line(_ progress: CopyProgress) -> String {
-    if progress.phase == .flushing { return "waiting until all is on stable storage" }
+  /// " 45 % [##########              ] 4.5 GiB of 10 GiB, 512 MiB/s, 0:12 left", with a shorter bar
+  /// or less text where the terminal is narrow: a line that wraps cannot be written over.
+  static func line(_ progress: CopyProgress, columns: Int) -> String {
+    let room = max(0, columns - 1)
+    if progress.phase == .flushing {
+      return String("waiting until all is on stable storage".prefix(room))
+    }
     let what = progress.phase == .verifying ? "verifying " : ""
     let rate = "\(TextForm.bytes(UInt64(max(0, progress.rate))))/s"
     guard let total = progress.total else {
-      return "\(what)\(TextForm.bytes(progress.done)), \(rate)"
+      return String("\(what)\(TextForm.bytes(progress.done)), \(rate)".prefix(room))
     }
     let share = total == 0 ? 1 : min(1, Double(progress.done) / Double(total))
     let percent = "\(Int(share * 100))"
+    let head = what + String(repeating: " ", count: 3 - percent.count) + "\(percent) % "
+    var tail = "\(TextForm.bytes(progress.done)) of \(TextForm.bytes(total)), \(rate)"
+    if let seconds = progress.remaining { tail += ", \(time(seconds)) left" }
+    let width = min(Self.width, room - head.count - tail.count - 3)
+    guard width >= 4 else { return String((head + tail).prefix(room)) }
     let filled = Int(share * Double(width))
-    let bar =
-      String(repeating: "#", count: filled) + String(repeating: " ", count: width - filled)
-    var line =
-      what + String(repeating: " ", count: 3 - percent.count)
-      + "\(percent) % [\(bar)] \(TextForm.bytes(progress.done)) of \(TextForm.bytes(total)), \(rate)"
-    if let seconds = progress.remaining { line += ", \(time(seconds)) left" }
-    return line
+    return head + "[" + String(repeating: "#", count: filled)
+      + String(repeating: " ", count: width - filled) + "] " + tail
   }
 
   /// "0:12", "1:02:03".

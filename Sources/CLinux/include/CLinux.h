@@ -68,6 +68,11 @@ int clinux_eventfd(void);
 int clinux_signalfd(const int *signals, size_t count);
 /* Returns the signal's number and sender, 0 when there is none, -1 with errno. */
 int clinux_signal_read(int fd, int32_t *pid, uint32_t *uid);
+int clinux_signal_is_ignored(int number);
+/* Unblocks a signal, and has it do to the process what it does by default: to end it. */
+_Noreturn void clinux_end_by_signal(int number);
+/* Columns of a terminal, 0 where that is not known. */
+int clinux_terminal_columns(int fd);
 int clinux_timerfd(void);
 /* Nanoseconds from now; 0 disarms. */
 int clinux_timerfd_arm(int fd, uint64_t nanoseconds);

@@ -40,6 +40,15 @@ public struct Copy: Sendable {
     }
   }
 
+  /// Whether an interrupted copy left what `CopyRequest.resume` goes on with.
+  public var canBeResumed: Bool {
+    let file = request.file
+    guard !request.isStandardStream else { return false }
+    let path =
+      request.direction == .upload ? file : realPath(file) ?? targetOfLinks(file)
+    return fileExists(path + CopyState.suffix)
+  }
+
   private func download(since start: UInt64) throws(NBDSecureError) -> CopyReport {
     let destination = try CopyDestination(request)
     let (connections, export) = try connect(streaming: destination.kind == .stream)
