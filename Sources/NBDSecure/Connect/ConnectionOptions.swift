@@ -20,6 +20,9 @@ public struct ConnectionOptions: Sendable, Hashable {
   package var kind: CredentialKind?
   /// Whether a URI says tls-verify-peer=1.
   package var mustVerify = false
+  /// Whether credentials that nobody named are looked for in the host's directory alone, and not in
+  /// the caller's: an attachment is the same whoever makes it.
+  package var usesHostCredentialsOnly = false
   public var pskFile: String?
   public var pskIdentity: String?
   public var tlsKeyPasswordFile: String?

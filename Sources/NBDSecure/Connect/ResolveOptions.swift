@@ -268,6 +268,7 @@ extension ConnectionOptions {
   }
 
   private func defaultCredentialDirectories() -> [String] {
+    if usesHostCredentialsOnly { return ["/etc/nbd-secure/pki"] }
     var found: [String] = []
     if let base = ThisProcess.environment("XDG_CONFIG_HOME"), base.hasPrefix("/") {
       found.append("\(base)/nbd-secure/pki")

@@ -24,6 +24,7 @@ struct AttachmentSettings {
 
   init(parsing text: String, file: String) throws(PolicyError) {
     var reader = try PolicyReader(parsing: text, file: file)
+    connection.usesHostCredentialsOnly = true
     try readServer(&reader)
     try readTrust(&reader)
     device = try reader.string("device")
