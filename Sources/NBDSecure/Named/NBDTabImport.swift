@@ -47,6 +47,7 @@ public struct NBDTabImport: Sendable {
         .forbidden, "\(file), line \(error.line): \(error.reason)",
         hint: "a line is: nbdN HOST EXPORT [OPTION,OPTION=VALUE,...]", underlying: error)
     }
+    if entries.isEmpty { notes.append("\(file): has no entries") }
     var seen: Set<String> = []
     for entry in entries {
       guard seen.insert(entry.device).inserted else {
@@ -58,6 +59,11 @@ public struct NBDTabImport: Sendable {
       let translation = NBDTabTranslation(entry, credentials: "\(base).pki")
       notes += translation.notes.map { "\(file), line \(entry.line), \(entry.device): \($0)" }
       guard let body = translation.text else { continue }
+      for link in translation.links where (try? FileFacts(path: link.target)) == nil {
+        notes.append(
+          "\(file), line \(entry.line), \(entry.device): \(link.target) is missing: "
+            + "the attachment cannot be used without it")
+      }
       parts.append(
         Part(
           file: "\(base).toml", text: "# From \(file), line \(entry.line)\n" + body,

@@ -19,6 +19,10 @@ struct NBDTabTranslation: Hashable {
       notes.append("plaintext: not written; with a server that has TLS, add its cacertfile")
       return
     }
+    guard !entry.has("unix") || entry.host.hasPrefix("/") else {
+      notes.append("unix: \(Self.short(entry.host)) is not an absolute path: not written")
+      return
+    }
     guard let trust = linksToCredentials(entry) else { return }
     links = trust
     var lines: [String] = []

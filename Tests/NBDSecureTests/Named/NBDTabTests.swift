@@ -102,7 +102,8 @@ struct NBDTabTests {
       file: "nbdtab", output: output)
     try table.write()
     #expect(table.files == ["\(output)/nbd1.toml", "\(output)/nbd2.toml"])
-    #expect(table.notes.count == 2)
+    // The certificates that are not there are told as well.
+    #expect(table.notes.count == 4)
     #expect(table.notes.allSatisfy { $0.hasPrefix("nbdtab, line ") })
     let read = try NamedAttachment("\(output)/nbd1.toml")
     #expect(read.request.connection.endpoint.export == "\"quoted\\")
@@ -119,5 +120,22 @@ struct NBDTabTests {
     #expect { try NBDTabImport(text: "nbd0 h a\nnbd0 h b", file: "t", output: "/o") } throws: {
       ($0 as? NBDSecureError)?.summary.contains("line 2") == true
     }
+  }
+
+  @Test func whatCouldNotBeLoadedIsTold() throws {
+    let relative = try translation("nbd0 run/s.sock x unix,tlshostname=h")
+    #expect(relative.text == nil)
+    #expect(relative.notes == ["unix: run/s.sock is not an absolute path: not written"])
+    let directory = try TemporaryDirectory()
+    let missing = directory.file("none.pem")
+    let table = try NBDTabImport(
+      text: "nbd0 host x cacertfile=\(missing)", file: "tab", output: directory.path)
+    #expect(
+      table.notes == [
+        "tab, line 1, nbd0: \(missing) is missing: the attachment cannot be used without it"
+      ])
+    #expect(table.files.count == 1)
+    let empty = try NBDTabImport(text: "# nothing\n", file: "tab", output: directory.path)
+    #expect(empty.notes == ["tab: has no entries"])
   }
 }
