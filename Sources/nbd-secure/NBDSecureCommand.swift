@@ -49,7 +49,10 @@ struct NBDSecureCommand: ParsableCommand {
           NBDSecureError(
             .usage, "policy: what about it?", hint: "nbd-secure policy show, or policy explain"))
       }
-      Diagnostics.print(fullMessage(for: error))
+      let text = fullMessage(for: error)
+      Diagnostics.print(
+        CommandLine.arguments.contains("--generate-completion-script")
+          ? Completion.withDefaultVerb(text) : text)
       Process.exit(0)
     }
     let lines = message(for: error).split(separator: "\n", maxSplits: 1)

@@ -14,7 +14,9 @@ struct PolicyShowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Print the effective rules.")
 
-  @Option(help: ArgumentHelp("One more policy file; can only restrict further.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("One more policy file; can only restrict further.", valueName: "file"),
+    completion: .file(extensions: ["toml"]))
   var policy: [String] = []
 
   @OptionGroup var output: OutputOptions

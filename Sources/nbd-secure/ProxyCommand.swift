@@ -11,7 +11,9 @@ struct ProxyCommand: ParsableCommand {
 
   @OptionGroup(title: "Server options") var server: ServerOptions
 
-  @Option(help: ArgumentHelp("Unix socket to serve the export on.", valueName: "path"))
+  @Option(
+    help: ArgumentHelp("Unix socket to serve the export on.", valueName: "path"),
+    completion: .file())
   var listen: String
 
   @Option(help: ArgumentHelp("Permission bits of the socket.", valueName: "mode"))

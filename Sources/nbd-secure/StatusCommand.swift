@@ -10,7 +10,7 @@ struct StatusCommand: ParsableCommand {
   @Argument(
     help: ArgumentHelp(
       "Devices, nbd0 or /dev/nbd0, or names of attachments. (default: all)", valueName: "device"),
-    completion: Completion.devices)
+    completion: Completion.devicesAndAttachments)
   var devices: [String] = []
 
   @OptionGroup var output: OutputOptions
