@@ -25,6 +25,7 @@ import Testing
     Scenario("goodbye"),
     Scenario("events"),
     Scenario("keepalive"),
+    Scenario("recipes"),
   ])
   func works(_ scenario: Scenario) throws { try passes(scenario) }
 
