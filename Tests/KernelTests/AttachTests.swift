@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The program on a real kernel's nbd driver, one guest for each scenario.
-@Suite(.serialized) struct AttachTests {
+@Suite struct AttachTests {
   @Test(arguments: [
     Scenario("boot", "0"),
     Scenario("round-trip", "64", timeout: 180),
@@ -27,7 +27,7 @@ import Testing
     Scenario("keepalive"),
     Scenario("recipes"),
   ])
-  func works(_ scenario: Scenario) throws { try passes(scenario) }
+  func works(_ scenario: Scenario) async throws { try await passes(scenario) }
 
   @Test(arguments: [
     Scenario("in-use"),
@@ -48,22 +48,22 @@ import Testing
     Scenario("no-driver", guest: ["--modules", "tls"]),
     Scenario("interrupted"),
   ])
-  func holdsInTrouble(_ scenario: Scenario) throws { try passes(scenario) }
+  func holdsInTrouble(_ scenario: Scenario) async throws { try await passes(scenario) }
 
   /// The kernel layer by itself, driven by kernel-probe.
   @Test(arguments: [
     Scenario("netlink"), Scenario("ioctl"), Scenario("reconfigure"), Scenario("use"),
     Scenario("support"), Scenario("no-tls", guest: ["--modules", "nbd"]),
   ])
-  func driverIsUnderstood(_ scenario: Scenario) throws { try passes(scenario) }
+  func driverIsUnderstood(_ scenario: Scenario) async throws { try await passes(scenario) }
 
-  @Test func guestReportsFailure() throws {
-    let seen = try Scenario("boot", "3").play()
+  @Test func guestReportsFailure() async throws {
+    let seen = try await Scenario("boot", "3").play()
     #expect(seen.status == 3, "\(seen)")
   }
 
-  private func passes(_ scenario: Scenario) throws {
-    let seen = try scenario.play()
+  private func passes(_ scenario: Scenario) async throws {
+    let seen = try await scenario.play()
     #expect(seen.status == 0, "\(seen)")
   }
 }

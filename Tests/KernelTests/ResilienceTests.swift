@@ -5,7 +5,7 @@ import Testing
 
 /// Lost servers, killed supervisors and liars, on a real kernel. `make soak` sets
 /// `NBD_SECURE_SOAK`: it plays the long forms, and more of them, and prints the figures.
-@Suite(.serialized) struct ResilienceTests {
+@Suite struct ResilienceTests {
   private static let isLong = ProcessInfo.processInfo.environment["NBD_SECURE_SOAK"] != nil
   private static let kernelTLS = ["--data-path", "ktls"]
   private static let four = ["--connections", "4"]
@@ -33,7 +33,7 @@ import Testing
       rounds(["killed"], 2, 50, each: 20),
       rounds(["killed"], 1, 50, each: 20, kernelTLS),
     ] + soakOnly(rounds(["killed"], 1, 50, each: 20, four)))
-  func whoDiesComesBack(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func whoDiesComesBack(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
@@ -44,7 +44,7 @@ import Testing
         rounds(["wire", "reset"], 10, 300, each: 4, four),
         rounds(["wire", "reset"], 10, 150, each: 30, kernelTLS),
         rounds(["wire", "flip"], 10, 200, each: 6)))
-  func badLinesCorruptNothing(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func badLinesCorruptNothing(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
@@ -58,7 +58,7 @@ import Testing
       Scenario("half-reply", kernelTLS, timeout: 120),
       Scenario("upgrade", timeout: 120),
     ] + soakOnly(Scenario("upgrade", kernelTLS, timeout: 120)))
-  func nothingIsLost(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func nothingIsLost(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(arguments: [
     Scenario("impostor", timeout: 300),
@@ -70,7 +70,7 @@ import Testing
     Scenario("marked"),
     Scenario("ioctl-killed"),
   ])
-  func troubleHasItsEnd(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func troubleHasItsEnd(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
@@ -84,22 +84,22 @@ import Testing
         rounds(["cycles"], 2, 50, each: 10, kernelTLS),
         Scenario("memory", guest: small, timeout: 300),
         Scenario("swap", kernelTLS, guest: small, timeout: 300)))
-  func resourcesLast(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func resourcesLast(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 }
 
 /// The data path without a process, on a real kernel.
-@Suite(.serialized) struct KernelTLSTests {
+@Suite struct KernelTLSTests {
   @Test(arguments: ["1.2", "1.3"], ["AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"])
-  func works(version: String, cipher: String) throws {
-    try Scenario("ktls", version, cipher).mustPass()
+  func works(version: String, cipher: String) async throws {
+    try await Scenario("ktls", version, cipher).mustPass()
   }
 
-  @Test func fourConnections() throws {
-    try Scenario("ktls", "1.3", "AES-256-GCM", "--connections", "4").mustPass()
+  @Test func fourConnections() async throws {
+    try await Scenario("ktls", "1.3", "AES-256-GCM", "--connections", "4").mustPass()
   }
 
-  @Test func fallsBackWithoutTheModule() throws {
-    try Scenario("ktls-absent", guest: ["--modules", "nbd"]).mustPass()
+  @Test func fallsBackWithoutTheModule() async throws {
+    try await Scenario("ktls-absent", guest: ["--modules", "nbd"]).mustPass()
   }
 }
 
@@ -109,7 +109,7 @@ extension Scenario {
     "--modules", "nbd tls gf128mul ghash-generic ctr gcm chacha20poly1305 veth sch_netem",
   ]
 
-  func mustPass() throws {
+  func mustPass() async throws {
     let environment = ProcessInfo.processInfo.environment
     // `make soak PART=`: the scenarios whose name and arguments begin so.
     if let part = environment["NBD_SECURE_SOAK_PART"], !part.isEmpty,
@@ -118,7 +118,7 @@ extension Scenario {
       return
     }
     let begin = ContinuousClock.now
-    let seen = try play()
+    let seen = try await play()
     #expect(seen.status == 0, "\(seen)")
     guard environment["NBD_SECURE_SOAK"] != nil else { return }
     // Figures for the closing note.

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Servers of all kinds, with a real kernel's device on top.
-@Suite(.serialized) struct ServerTests {
+@Suite struct ServerTests {
   @Test(arguments: [
     Scenario("plain"),
     Scenario("too-large"),
@@ -18,10 +18,10 @@ import Testing
     Scenario("ktls-servers", "psk"),
     Scenario("ktls-servers", "tickets"),
   ])
-  func work(_ scenario: Scenario) throws { try scenario.mustPass() }
+  func work(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   /// Kernels that have kernel TLS, but not the cipher.
-  @Test func kernelTLSFallsBackWithoutTheCipher() throws {
-    try Scenario("ktls-absent", guest: ["--modules", "nbd tls"]).mustPass()
+  @Test func kernelTLSFallsBackWithoutTheCipher() async throws {
+    try await Scenario("ktls-absent", guest: ["--modules", "nbd tls"]).mustPass()
   }
 }
