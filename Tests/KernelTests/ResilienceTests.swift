@@ -29,10 +29,12 @@ import Testing
       rounds(["restarts"], 3, 100, each: 20),
       rounds(["restarts"], 2, 100, each: 20, four),
       rounds(["restarts"], 2, 100, each: 20, kernelTLS),
-      rounds(["restarts"], 2, 100, each: 20, kernelTLS + four),
       rounds(["killed"], 2, 50, each: 20),
       rounds(["killed"], 1, 50, each: 20, kernelTLS),
-    ] + soakOnly(rounds(["killed"], 1, 50, each: 20, four)))
+    ]
+      + soakOnly(
+        rounds(["restarts"], 2, 100, each: 20, kernelTLS + four),
+        rounds(["killed"], 1, 50, each: 20, four)))
   func whoDiesComesBack(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
@@ -48,39 +50,41 @@ import Testing
 
   @Test(
     arguments: [
-      rounds(["lost-cache", "1"], 1, 40, each: 20),
       rounds(["lost-cache", "4"], 1, 40, each: 20),
       Scenario("stopped", timeout: 190),
       Scenario("stopped", kernelTLS, timeout: 190),
       Scenario("cut", guest: Scenario.withNetwork, timeout: 190),
-      Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 190),
       Scenario("half-reply", timeout: 120),
       Scenario("half-reply", kernelTLS, timeout: 120),
       Scenario("upgrade", timeout: 120),
-    ] + soakOnly(Scenario("upgrade", kernelTLS, timeout: 120)))
+    ]
+      + soakOnly(
+        rounds(["lost-cache", "1"], 1, 40, each: 20),
+        Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 190),
+        Scenario("upgrade", kernelTLS, timeout: 120)))
   func nothingIsLost(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
-  @Test(arguments: [
-    Scenario("impostor", timeout: 300),
-    Scenario("impostor", kernelTLS, timeout: 300),
-    Scenario("afresh", timeout: 300),
-    Scenario("time-over", timeout: 120),
-    Scenario("time-over", kernelTLS, timeout: 120),
-    Scenario("force", timeout: 300),
-    Scenario("marked"),
-    Scenario("ioctl-killed"),
-  ])
+  @Test(
+    arguments: [
+      Scenario("impostor", timeout: 300),
+      Scenario("afresh", timeout: 300),
+      Scenario("time-over", timeout: 120),
+      Scenario("time-over", kernelTLS, timeout: 120),
+      Scenario("force", timeout: 300),
+      Scenario("marked"),
+      Scenario("ioctl-killed"),
+    ] + soakOnly(Scenario("impostor", kernelTLS, timeout: 300)))
   func troubleHasItsEnd(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
       rounds(["cycles"], 4, 200, each: 10),
-      rounds(["cycles"], 2, 50, each: 10, ["--binding", "ioctl"]),
       Scenario("many", "20", guest: ["--mem", "2G"], timeout: 190),
       Scenario("memory", kernelTLS, guest: small, timeout: 300),
       Scenario("privileges"),
     ]
       + soakOnly(
+        rounds(["cycles"], 2, 50, each: 10, ["--binding", "ioctl"]),
         rounds(["cycles"], 2, 50, each: 10, kernelTLS),
         Scenario("memory", guest: small, timeout: 300),
         Scenario("swap", kernelTLS, guest: small, timeout: 300)))
