@@ -20,7 +20,8 @@ struct ClientCertificate {
     case .success: throw CredentialError(.certificateNotPEM, path, "holds no certificate")
     case .failure(let error):
       throw CredentialError(
-        .certificateNotPEM, path, "not certificates in PEM: \(error.text)",
+        .certificateNotPEM, path,
+        PEM.fault(file.bytes) ?? "not certificates in PEM: \(error.text)",
         hint: "certificates in PEM begin with -----BEGIN CERTIFICATE-----")
     }
     key = try PrivateKey(file: keyFile, passwordFile: passwordFile)

@@ -39,7 +39,8 @@ internal import LinuxIO
           "the password in \(Text.path(passwordFile)) does not decrypt it")
       }
       throw CredentialError(
-        .keyNotPEM, path, "not a private key in PEM: \(TLSLibrary.text(for: code))",
+        .keyNotPEM, path,
+        PEM.fault(file.bytes) ?? "not a private key in PEM: \(TLSLibrary.text(for: code))",
         hint: "private keys in PEM begin with -----BEGIN PRIVATE KEY----- or the like")
     }
   }

@@ -74,7 +74,7 @@ struct RevocationLists {
     case .success: throw CredentialError(.crlNotPEM, path, "holds no revocation list")
     case .failure(let error):
       throw CredentialError(
-        .crlNotPEM, path, "not a revocation list in PEM: \(error.text)",
+        .crlNotPEM, path, PEM.fault(file.bytes) ?? "not a revocation list in PEM: \(error.text)",
         hint: "revocation lists in PEM begin with -----BEGIN X509 CRL-----")
     }
     facts = CredentialFileFacts(role: .revocationLists, path: path, mode: file.mode)

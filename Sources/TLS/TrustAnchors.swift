@@ -25,7 +25,7 @@ struct TrustAnchors {
         !PEM.hasBlock(file.bytes, "CERTIFICATE")
       {
         throw CredentialError(
-          .caEmpty, path, "holds no certificate",
+          .caEmpty, path, PEM.fault(file.bytes) ?? "holds no certificate",
           hint: "certificates in PEM begin with -----BEGIN CERTIFICATE-----")
       }
       throw CredentialError(.caNotPEM, path, "not certificates in PEM: \(error.text)")
@@ -69,6 +69,13 @@ struct TrustAnchors {
 
 /// The outer form of PEM.
 enum PEM {
+  /// What is wrong with a file that should be PEM and is none at all; nil where it has a block.
+  static func fault(_ bytes: [UInt8]) -> String? {
+    let blank: Set<UInt8> = [0x20, 0x09, 0x0a, 0x0d]
+    if bytes.allSatisfy(blank.contains) { return "is empty" }
+    return hasBlock(bytes, "") ? nil : "is not PEM"
+  }
+
   /// Whether a line begins a block of this label, or of one that ends with it.
   static func hasBlock(_ bytes: [UInt8], _ label: String) -> Bool {
     bytes.split(separator: UInt8(ascii: "\n")).contains { line in

@@ -197,6 +197,21 @@ import Testing
     expect(kind, try pki("clients/\(name)/client-cert.pem")) { _ = try x509("clients/\(name)") }
   }
 
+  /// Empty and not PEM are told apart, in every file.
+  @Test(arguments: ["ca-cert.pem", "client-cert.pem", "client-key.pem", "ca-crl.pem"])
+  func filesThatAreNone(_ name: String) throws {
+    for (text, why) in [("", "is empty"), (" \n", "is empty"), ("nonsense", "is not PEM")] {
+      let place = try copy("clients/crl")
+      try place.write(name, text)
+      do {
+        try load(place)
+        Issue.record("\(name) was taken")
+      } catch let error as CredentialError {
+        #expect(error.message == "\(place.file(name)): \(why)")
+      }
+    }
+  }
+
   @Test func clientCertificateThatIsNone() throws {
     let place = try copy("client")
     try place.write("client-cert.pem", "nonsense")
