@@ -51,35 +51,35 @@ import Testing
   @Test(
     arguments: [
       rounds(["lost-cache", "4"], 1, 40, each: 20),
-      Scenario("stopped", timeout: 190),
-      Scenario("stopped", kernelTLS, timeout: 190),
-      Scenario("cut", guest: Scenario.withNetwork, timeout: 190),
-      Scenario("half-reply", timeout: 120),
-      Scenario("half-reply", kernelTLS, timeout: 120),
-      Scenario("upgrade", timeout: 120),
+      Scenario("stopped", timeout: 400),
+      Scenario("stopped", kernelTLS, timeout: 400),
+      Scenario("cut", guest: Scenario.withNetwork, timeout: 400),
+      Scenario("half-reply", timeout: 300),
+      Scenario("half-reply", kernelTLS, timeout: 300),
+      Scenario("upgrade", timeout: 300),
     ]
       + soakOnly(
         rounds(["lost-cache", "1"], 1, 40, each: 20),
-        Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 190),
-        Scenario("upgrade", kernelTLS, timeout: 120)))
+        Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 400),
+        Scenario("upgrade", kernelTLS, timeout: 300)))
   func nothingIsLost(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
-      Scenario("impostor", timeout: 300),
-      Scenario("afresh", timeout: 300),
-      Scenario("time-over", timeout: 120),
-      Scenario("time-over", kernelTLS, timeout: 120),
-      Scenario("force", timeout: 300),
+      Scenario("impostor", timeout: 600),
+      Scenario("afresh", timeout: 600),
+      Scenario("time-over", timeout: 300),
+      Scenario("time-over", kernelTLS, timeout: 300),
+      Scenario("force", timeout: 600),
       Scenario("marked"),
       Scenario("ioctl-killed"),
-    ] + soakOnly(Scenario("impostor", kernelTLS, timeout: 300)))
+    ] + soakOnly(Scenario("impostor", kernelTLS, timeout: 600)))
   func troubleHasItsEnd(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
       rounds(["cycles"], 4, 200, each: 10),
-      Scenario("many", "20", guest: ["--mem", "2G"], timeout: 190),
+      Scenario("many", "20", guest: ["--mem", "2G"], timeout: 400),
       Scenario("memory", kernelTLS, guest: small, timeout: 300),
       Scenario("privileges"),
     ]
