@@ -128,8 +128,11 @@ final class KernelTLSSupervisor {
     store.linkLost(why)
     log.write(.warning, "\(store.device): lost \(store.server): \(why); reconnecting")
     link = .reconnecting
-    let hasCompleted = Sysfs().statistics(binding.device).map { $0.completed != completedBefore }
-    if hasCompleted ?? true || outageEnds == .never {
+    let now = Sysfs().statistics(binding.device)
+    let hasCompleted = now.map { $0.completed != completedBefore } ?? true
+    // An idle device asked for nothing: its next outage is not the last one going on.
+    let isAwaited = (now?.inFlight ?? 0) > 0
+    if hasCompleted || !isAwaited || outageEnds == .never {
       outageEnds = .after(seconds: request.reconnectTimeout)
     }
     giveUp = outageEnds
