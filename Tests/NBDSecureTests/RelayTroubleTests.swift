@@ -182,7 +182,7 @@ import Testing
     try sendAll(SimpleReply(cookie: seen.cookie).encoded, to: server, until: .after(seconds: 5))
     Thread.sleep(forTimeInterval: 0.3)
     shutdown(server, Int32(SHUT_RDWR))
-    guard case .lost(let why) = rig.outcome() else {
+    guard case .lost(_) = rig.outcome() else {
       Issue.record("not lost")
       return
     }

@@ -174,7 +174,7 @@ package struct Attach {
     defer { store.remove() }
     let supervisor = try KernelTLSSupervisor(
       request: request, connector: parts.connector, export: parts.export, binding: device,
-      sockets: sockets, store: store, signals: signals, log: log)
+      isAdopted: parts.adopted != nil, sockets: sockets, store: store, signals: signals, log: log)
     try watch(parts, binding.device, lifeline, ready, during: supervisor.run)
   }
 

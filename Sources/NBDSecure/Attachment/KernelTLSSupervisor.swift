@@ -33,15 +33,10 @@ final class KernelTLSSupervisor {
   /// Requests that were completed when the present connections began.
   private var completedBefore: UInt64 = 0
 
-  /// Requests in flight while nothing completes.
-  private struct Progress {
-    var completed: UInt64 = 0
-    var since = monotonicNanoseconds()
-  }
-
   init(
     request: AttachRequest, connector: Connector, export: Export, binding: NetlinkDevice,
-    sockets: [Int32], store: StateStore, signals: consuming SignalQueue, log: EventLog
+    isAdopted: Bool, sockets: [Int32], store: StateStore, signals: consuming SignalQueue,
+    log: EventLog
   ) throws(NBDSecureError) {
     self.request = request
     self.connector = connector
@@ -53,6 +48,9 @@ final class KernelTLSSupervisor {
     self.log = log
     dialer = try system("make an event descriptor") { () throws(Errno) in try Dialer() }
     detachment = try Detachment()
+    if isAdopted {
+      progress.reconnected(at: monotonicNanoseconds(), timeout: request.ioTimeout)
+    }
   }
 
   deinit { for socket in sockets { _ = Descriptor(owning: socket) } }
@@ -110,15 +108,12 @@ final class KernelTLSSupervisor {
   /// fire for the latter.
   private func watchProgress() {
     guard link == .connected, let now = Sysfs().statistics(binding.device) else { return }
-    let completed = now.completed
-    let time = monotonicNanoseconds()
-    if now.inFlight == 0 || completed != progress.completed {
-      progress = Progress(completed: completed, since: time)
-      return
+    if progress.isMissing(
+      inFlight: now.inFlight, completed: now.completed, at: monotonicNanoseconds(),
+      timeout: request.ioTimeout)
+    {
+      loseLink("no reply within \(Int(request.ioTimeout)) s")
     }
-    guard time - progress.since > UInt64(request.ioTimeout * 1e9) else { return }
-    progress.since = time
-    loseLink("no reply within \(Int(request.ioTimeout)) s")
   }
 
   private func loseLink(_ why: String) {
@@ -206,7 +201,7 @@ final class KernelTLSSupervisor {
     link = .connected
     giveUp = .never
     backoff.reset()
-    progress.since = monotonicNanoseconds()
+    progress.reconnected(at: monotonicNanoseconds(), timeout: request.ioTimeout)
     completedBefore = Sysfs().statistics(binding.device)?.completed ?? 0
     store.note(sockets: sockets)
     let pause = store.reconnected(connections[0])

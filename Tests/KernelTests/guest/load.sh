@@ -5,18 +5,23 @@
 
 # load SECONDS: works on files in mnt/load in the background, for so long: one load sends many requests
 # at once past the page cache and verifies each soon after it wrote it; the other writes through the
-# page cache, which afterwards still knows what the device must hold. Check with finish.
+# page cache, which afterwards still knows what the device must hold. Check with finish. Returns when
+# both have their files and begin.
 load() {
+  local each
   mkdir -p mnt/load
   start_load direct "$1" --direct=1 --ioengine=libaio --iodepth=16
   start_load cached "$1" --ioengine=psync
+  for each in "${loads[@]}"; do
+    within 120 test -e "$work/${each#*:}.begun" || fail "load ${each#*:} does not begin"
+  done
 }
 start_load() {
   local name=$1 seconds=$2
   shift 2
   fio --name="$name" --directory=mnt/load --size=16M --rw=randrw --bsrange=4k-64k "$@" \
     --verify=crc32c --verify_backlog=64 --verify_fatal=1 --fsync=16 --time_based \
-    --runtime="$seconds" --output-format=normal,json --output="$work/$name-fio.log" \
+    --runtime="$seconds" --exec_prerun="touch $work/$name.begun" --output-format=normal,json --output="$work/$name-fio.log" \
     >"$work/$name.log" 2>&1 &
   loads+=("$!:$name")
 }
@@ -38,7 +43,7 @@ completed() { awk '{print $1 + $5 + $12 + $16}' "/sys/block/${1#/dev/}/stat"; }
 moves() {
   local from
   from=$(completed "$1")
-  within 60 has_moved "$1" $((from + $2)) || fail "I/O does not go on"
+  within 120 has_moved "$1" $((from + $2)) || fail "I/O does not go on"
 }
 has_moved() { [ "$(completed "$1")" -ge "$2" ]; }
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""wire.py reset|flip LISTEN-PORT SERVER-PORT COUNT-FILE: a bad line to the server. Each connection
-gets its fault at a random byte of a random direction, the handshake's bytes included: a reset, or a bit
-that is another. How many there were goes to COUNT-FILE."""
+"""wire.py reset|flip LISTEN-PORT SERVER-PORT COUNT-FILE BAD-FILE: a line to the server, which is bad while
+BAD-FILE exists. Each connection gets its fault then at a random byte of a random direction, the handshake's
+bytes included: a reset, or a bit that is another. How many there were goes to COUNT-FILE."""
 import os, random, socket, struct, sys, threading
 
-mode, listen_port, server_port, count_file = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+mode, listen_port, server_port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+count_file, bad_file = sys.argv[4:]
 lock = threading.Lock()
 faults = 0
 # A reset in place of an orderly end.
@@ -30,6 +31,8 @@ def pump(source, sink, fault, done):
     seen = 0
     try:
         while data := source.recv(65536):
+            if fault is not None and fault < seen + len(data) and not os.path.exists(bad_file):
+                fault = seen + len(data) + place()
             if fault is not None and seen <= fault < seen + len(data):
                 count()
                 at = fault - seen
