@@ -32,6 +32,8 @@ final class NetlinkDevice: DeviceBinding {
   private let netlink: NBDNetlink
   private let events: LinkEvents
   private let parameters: DeviceParameters
+  /// How many the device was given; 0 where it kept those that it had.
+  private let connections: Int
 
   /// Connects a device, or takes over one that lost its supervisor.
   ///
@@ -44,11 +46,13 @@ final class NetlinkDevice: DeviceBinding {
   ) throws(KernelError) {
     self.netlink = netlink
     self.parameters = parameters
+    connections = sockets.count
     events = try netlink.linkEvents()
     if let adopting {
       device = adopting
       // Without new sockets those that it has stay.
       if !sockets.isEmpty {
+        Receivers(adopting).settle(to: 0)
         try netlink.reconfigure(device: adopting, parameters, sockets: sockets)
       }
     } else {
@@ -68,6 +72,7 @@ final class NetlinkDevice: DeviceBinding {
   }
 
   func replace(sockets: [Int32]) throws(KernelError) {
+    Receivers(device).settle(to: max(0, connections - sockets.count))
     try netlink.reconfigure(device: device, parameters, sockets: sockets)
   }
 

@@ -6,11 +6,12 @@
 # load SECONDS: works on files in mnt/load in the background, for so long: one load sends many requests
 # at once past the page cache and verifies each soon after it wrote it; the other writes through the
 # page cache, which afterwards still knows what the device must hold. Check with finish. Returns when
-# both have their files and begin.
+# both have their files and begin. Without serialize_overlap fio reads blocks back while it writes them
+# anew, and calls what it then finds a mistake.
 load() {
   local each
   mkdir -p mnt/load
-  start_load direct "$1" --direct=1 --ioengine=libaio --iodepth=16
+  start_load direct "$1" --direct=1 --ioengine=libaio --iodepth=16 --serialize_overlap=1
   start_load cached "$1" --ioengine=psync
   for each in "${loads[@]}"; do
     within 120 test -e "$work/${each#*:}.begun" || fail "load ${each#*:} does not begin"

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import LinuxIO
+import NBDKernel
+import TestSupport
+import Testing
+
+@Suite struct ReceiversTests {
+  /// A process table with these names, by process number.
+  private final class Table {
+    let directory: TemporaryDirectory
+    var path: String { directory.path }
+
+    init(_ names: [Int: String]) throws {
+      directory = try TemporaryDirectory()
+      for (process, name) in names { try add(process, name) }
+    }
+
+    func add(_ process: Int, _ name: String) throws {
+      try FileManager.default.createDirectory(
+        atPath: "\(path)/\(process)", withIntermediateDirectories: true)
+      try Data("\(name)\n".utf8).write(to: URL(fileURLWithPath: "\(path)/\(process)/comm"))
+    }
+  }
+
+  private func receivers(_ device: UInt32, _ table: Table) -> Receivers {
+    Receivers(DeviceIndex(device), proc: table.path)
+  }
+
+  @Test func workersOfTheDeviceCount() throws {
+    let table = try Table([
+      1: "systemd", 2: "kthreadd", 70: "nbd1-recv", 71: "kworker/u4:0+nbd1-recv",
+      72: "kworker/u4:1+nbd1-recv", 73: "kworker/u4:2-nbd1-recv", 74: "kworker/u4:3+nbd11-recv",
+      75: "kworker/u4:4+nbd0-recv",
+    ])
+    #expect(receivers(1, table).running == 2)
+    #expect(receivers(11, table).running == 1)
+    #expect(receivers(2, table).running == 0)
+  }
+
+  @Test func whereKernelThreadsAreHiddenNobodyKnows() throws {
+    let table = try Table([1: "systemd", 2: "bash", 71: "kworker/u4:0+nbd1-recv"])
+    #expect(receivers(1, table).running == nil)
+    receivers(1, table).settle(to: 0)
+  }
+
+  /// Returns when they have ended, and after a while where they do not.
+  @Test func settlingWaits() throws {
+    let table = try Table([2: "kthreadd", 71: "kworker/u4:0+nbd1-recv"])
+    let path = table.path
+    let ended = Thread {
+      usleep(200_000)
+      try? Data("kworker/u4:0-nbd1-recv\n".utf8).write(to: URL(fileURLWithPath: "\(path)/71/comm"))
+    }
+    let begin = monotonicNanoseconds()
+    receivers(1, table).settle(to: 1)
+    ended.start()
+    receivers(1, table).settle(to: 0)
+    #expect(receivers(1, table).running == 0)
+    try table.add(72, "kworker/u4:1+nbd1-recv")
+    receivers(1, table).settle(to: 0)
+    #expect(receivers(1, table).running == 1)
+    #expect(monotonicNanoseconds() - begin >= 1_200_000_000)
+  }
+}
