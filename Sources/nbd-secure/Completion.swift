@@ -20,25 +20,76 @@ enum Completion {
     return word.hasPrefix("/") ? paths : paths.map { String($0.dropFirst("/dev/".count)) }
   }
 
-  /// The parser's script for bash knows no default verb: what begins with an option or a URI, which
-  /// bash cuts at its colons, is attach's.
-  static func withDefaultVerb(_ script: String) -> String {
-    let whole = "\n    __nbd-secure_offer_flags_options 0\n"
-    return script.replacing(
-      whole,
-      with: """
-
-            case "${COMP_WORDS[1]}" in
-            -h|--help|--version) ;;
-            -*|*:*|nbd|nbds|nbd+*|nbds+*)
-                while [[ ${#unparsed_words[@]} -gt 2 && ${unparsed_words[0]} != -* &&
-                        ${unparsed_words[1]} != -* ]]; do
-                    unparsed_words=("${unparsed_words[0]}" "${unparsed_words[@]:2}")
-                done
-                "_nbd-secure_attach"
-                return
-                ;;
-            esac\(whole)
-        """, maxReplacements: 1)
+  /// What the parser's scripts lack. They know no default verb: what begins with an option or a URI is
+  /// attach's. And that for fish counts no argument that it can offer nothing for, such as copy's first.
+  static func completed(_ script: String) -> String {
+    let copy = "\"nbd-secure copy\" "
+    return [bash, zsh, fish].reduce(script) { script, place in
+      script.replacing(place.mark, with: place.insertion + place.mark, maxReplacements: 1)
+    }.replacing("\(copy)-eq 1' -F", with: "\(copy)-ge 1' -F")
   }
+
+  /// A place that one of the scripts has, and what goes before it.
+  private struct Insertion {
+    let mark: String
+    let insertion: String
+  }
+
+  /// Bash cuts words at their colons, so a URI would count as several.
+  private static let bash = Insertion(
+    mark: "\n    __nbd-secure_offer_flags_options 0\n",
+    insertion: """
+
+          local -a whole_words=()
+          local part before=
+          for part in "${unparsed_words[@]}"; do
+              if [[ ${#whole_words[@]} -gt 0 && (${part} = :* || ${before} = *:) ]]; then
+                  whole_words[-1]+=${part}
+              else
+                  whole_words+=("${part}")
+              fi
+              before=${part}
+          done
+          unparsed_words=("${whole_words[@]}")
+          case "${unparsed_words[0]}" in
+          -h|--help|--version) ;;
+          -*|nbd:*|nbds:*|nbd+*|nbds+*)
+              "_nbd-secure_attach"
+              return
+              ;;
+          esac
+      """)
+
+  private static let zsh = Insertion(
+    mark: """
+
+          local -i ret=1
+          local -ar arg_specs=(
+              '--version[
+      """,
+    insertion: """
+
+          case "${words[2]}" in
+          -h|--help|--version) ;;
+          -*|nbd:*|nbds:*|nbd+*|nbds+*)
+              "_nbd-secure_attach"
+              return
+              ;;
+          esac
+
+      """)
+
+  /// Of the words before the cursor the one that it is in is not; it can be the first.
+  private static let fish = Insertion(
+    mark: "\n    switch $unparsed_tokens[1]\n    case 'nbd-secure'\n",
+    insertion: """
+
+          set -l first_words $unparsed_tokens[2] (commandline -ct)
+          if string match -qr -- '^(-|nbds?[:+])' "$first_words[1]"
+              and not contains -- "$first_words[1]" -h --help --version
+              set -l behind $unparsed_tokens
+              set -e behind[1]
+              set unparsed_tokens $unparsed_tokens[1] attach $behind
+          end
+      """)
 }

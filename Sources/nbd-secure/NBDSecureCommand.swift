@@ -52,7 +52,7 @@ struct NBDSecureCommand: ParsableCommand {
       let text = fullMessage(for: error)
       Diagnostics.print(
         CommandLine.arguments.contains("--generate-completion-script")
-          ? Completion.withDefaultVerb(text) : text)
+          ? Completion.completed(text) : text)
       Process.exit(0)
     }
     let lines = message(for: error).split(separator: "\n", maxSplits: 1)

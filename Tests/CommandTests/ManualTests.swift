@@ -78,43 +78,6 @@ import Testing
   }
 }
 
-/// What bash offers.
-@Suite struct OfferedWordsTests {
-  /// The words that bash would put in place of the last one.
-  private func offered(_ words: String...) throws -> Set<String> {
-    let directory = try TemporaryDirectory()
-    let script = try nbdSecure("--generate-completion-script", "bash")
-    let file = try directory.write("completion", script.stdout)
-    try directory.write("disk.img", "")
-    try directory.directory("pki", mode: 0o755)
-    try directory.write("rules.toml", "")
-    let bin = URL(fileURLWithPath: nbdSecurePath).deletingLastPathComponent().path
-    let steps = """
-      . '\(file)'; cd '\(directory.path)'; PATH='\(bin)':$PATH
-      COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
-      _nbd-secure nbd-secure "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-      printf '%s\\n' "${COMPREPLY[@]}"
-      """
-    let seen = try run("/bin/bash", ["-c", steps, "bash", "nbd-secure"] + words)
-    #expect(seen.stderr.isEmpty, "\(seen)")
-    return Set(seen.stdout.split(separator: "\n").map(String.init))
-  }
-
-  @Test func verbsOptionsAndFiles() throws {
-    #expect(try offered("sta") == ["status"])
-    #expect(try offered("--tls-cr") == ["--tls-creds"])
-    #expect(try offered("--tls-creds", "pk") == ["pki"])
-    // As bash cuts it.
-    #expect(try offered("nbds", ":", "//host/", "--read-o") == ["--read-only"])
-    #expect(try offered("policy", "sh") == ["show"])
-    #expect(try offered("policy", "show", "--policy", "ru") == ["rules.toml"])
-    #expect(try offered("copy", "nbds://host/", "di") == ["disk.img"])
-    for words in [["copy", "--to"], ["copy", "--from"], ["proxy", "--listen"]] {
-      #expect(try offered(words[0], words[1], "di") == ["disk.img"], "\(words)")
-    }
-  }
-}
-
 /// The unit, the rule and the metrics of the documentation.
 @Suite struct PackagingTests {
   private func rendered(_ directory: TemporaryDirectory) throws -> String {
