@@ -26,6 +26,9 @@ package struct SessionFacts: Hashable, Sendable {
   package let unlistedCertificate: String?
   /// Whether the server asked for a client certificate.
   package let clientCertificateRequested: Bool
+  /// The one that we sent.
+  package let clientCertificate: CertificateFacts?
+
   /// Whether we sent one.
-  package let clientCertificateSent: Bool
+  package var clientCertificateSent: Bool { clientCertificate != nil }
 }

@@ -69,7 +69,16 @@ extension TLSSession {
       authentication: try authentication(), identity: identity,
       unlistedCertificate: try proof?.get().unlisted,
       clientCertificateRequested: requested,
-      clientCertificateSent: requested && gnutls_certificate_get_ours(session) != nil)
+      clientCertificate: requested ? ownCertificate() : nil)
+  }
+
+  /// The certificate that this session's credentials chose to answer with.
+  private func ownCertificate() -> CertificateFacts? {
+    guard let datum = unsafe gnutls_certificate_get_ours(session),
+      let start = unsafe datum.pointee.data
+    else { return nil }
+    let bytes = unsafe UnsafeBufferPointer(start: start, count: Int(datum.pointee.size))
+    return unsafe Certificate(der: Array(bytes)).map(CertificateFacts.init)
   }
 
   private func authentication() throws(TLSError) -> SessionFacts.Authentication {

@@ -52,7 +52,10 @@ enum TextForm {
     if !tls.names.isEmpty { rows.append(("names", tls.names.joined(separator: ", "))) }
     if let end = tls.notAfter { rows.append(("valid until", time(end))) }
     if let pin = tls.pin { rows.append(("pin", pin)) }
-    if tls.clientCertificate { rows.append(("client certificate", "shown")) }
+    if tls.clientCertificate {
+      let end = tls.clientNotAfter.map { ", valid until \(time($0))" } ?? ""
+      rows.append(("client certificate", "shown\(end)"))
+    }
     return rows
   }
 }

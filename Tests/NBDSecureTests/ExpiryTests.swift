@@ -29,7 +29,7 @@ import Testing
     _ = Expiry.warning("it", notAfter: notAfter, now: now)
   }
 
-  @Test func statusWarnsOfTheServersCertificate() throws {
+  @Test func statusWarnsOfBothCertificates() throws {
     var state = AttachmentState(
       device: "nbd0", pid: 1, server: "disks.example:10809", address: "192.0.2.1:10809",
       export: "", identifier: "", options: "", size: 0, readOnly: false, blockSize: 512,
@@ -45,6 +45,13 @@ import Testing
           + "on 2026-11-25"
       ])
     #expect(state.warnings(at: now - 40 * Self.day) == [])
+    state.tls?.clientSubject = "CN=us"
+    state.tls?.clientNotAfter = now - 2
+    #expect(
+      state.warnings(at: now - 37 * Self.day) == [])
+    #expect(
+      state.warnings(at: now).last
+        == "disks.example:10809: our certificate CN=us ended on 2026-11-22")
   }
 
   @Test func whatWasSaidIsNoNews() {

@@ -115,7 +115,7 @@ struct Exposition {
     second.name = "data"
     second.tls = TLSReport(
       version: "TLS 1.3", cipher: "AES-256-GCM", keyExchange: "ECDHE", authentication: "x509",
-      notAfter: 1_800_000_000)
+      notAfter: 1_800_000_000, clientNotAfter: 1_700_086_400)
     var counts = [UInt64](repeating: 0, count: 17)
     (counts[0], counts[11], counts[16]) = (1, 2, 1)
     second.latency = LatencyHistogram(counts: counts, sum: 21.5)
@@ -132,6 +132,9 @@ struct Exposition {
     #expect(
       value(metrics, "server_certificate_not_after_timestamp_seconds", ["name": "data"])
         == 1_800_000_000)
+    // Of the one that showed a certificate, and of no other.
+    #expect(
+      value(metrics, "client_certificate_not_after_timestamp_seconds", [:]) == 1_700_086_400)
     #expect(value(metrics, "request_duration_seconds_bucket", ["le": "0.0001"]) == 1)
     #expect(value(metrics, "request_duration_seconds_bucket", ["le": "0.5"]) == 3)
     #expect(value(metrics, "request_duration_seconds_bucket", ["le": "+Inf"]) == 4)

@@ -56,6 +56,10 @@ import Testing
     for directory in ["client", "clients/intermediate"] {
       let facts = try prove(server("good", version, clientCA: pki("ca.pem")), x509(directory))
       #expect(facts.clientCertificateRequested && facts.clientCertificateSent)
+      // The one that was sent, not another of the chain.
+      let loaded = try X509Credentials.load(directory: pki(directory))
+      let file = loaded.files.first { $0.role == .clientCertificate }
+      #expect(facts.clientCertificate == file?.certificates.first)
     }
     let encrypted = try x509("clients/encrypted", passwordFile: pki("clients/encrypted/password"))
     let facts = try prove(server("good", version, clientCA: pki("ca.pem")), encrypted)

@@ -49,9 +49,13 @@ public struct AttachmentState: Codable, Sendable, Hashable {
 
   /// What needs somebody's care at this time, seconds since 1970.
   func warnings(at now: Int64 = secondsSince1970()) -> [String] {
-    guard let tls, let notAfter = tls.notAfter else { return [] }
-    let certificate = "\(server): the server's certificate \(tls.subject ?? "")"
-    return Expiry.warning(certificate, notAfter: notAfter, now: now).map { [$0] } ?? []
+    guard let tls else { return [] }
+    return [
+      ("the server's certificate \(tls.subject ?? "")", tls.notAfter),
+      ("our certificate \(tls.clientSubject ?? "")", tls.clientNotAfter),
+    ].compactMap { certificate, end in
+      end.flatMap { Expiry.warning("\(server): \(certificate)", notAfter: $0, now: now) }
+    }
   }
 }
 
@@ -106,6 +110,10 @@ public struct TLSReport: Codable, Sendable, Hashable {
   public var pin: String?
   /// Whether we showed a client certificate.
   public var clientCertificate = false
+  /// Whose certificate that was.
+  public var clientSubject: String?
+  /// When it ends, seconds since 1970.
+  public var clientNotAfter: Int64?
 }
 
 /// The directory of state files and locks.

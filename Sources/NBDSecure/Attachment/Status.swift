@@ -36,8 +36,8 @@ public struct AttachmentStatus: Codable, Sendable, Hashable {
   public var reconnectTimeout: Double?
   public var ioTimeout: Double?
   public var tls: TLSReport?
-  /// What is no error and needs somebody's care, one line each: a server's certificate that ends
-  /// soon.
+  /// What is no error and needs somebody's care, one line each: a certificate, the server's or ours,
+  /// that ends soon.
   public var warnings: [String] = []
   /// The kernel's counters since the device exists.
   public var counters: Counters

@@ -18,5 +18,7 @@ extension TLSReport {
     notAfter = facts.peer?.notAfter
     pin = facts.pin
     clientCertificate = facts.clientCertificateSent
+    clientSubject = facts.clientCertificate?.subject
+    clientNotAfter = facts.clientCertificate?.notAfter
   }
 }

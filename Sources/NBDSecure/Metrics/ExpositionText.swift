@@ -81,6 +81,9 @@ extension ExpositionText.Metric {
   static let serverNotAfter = Self(
     "server_certificate_not_after_timestamp_seconds", .gauge,
     "When the server's certificate expires.")
+  static let clientNotAfter = Self(
+    "client_certificate_not_after_timestamp_seconds", .gauge,
+    "When the certificate that the server was shown expires.")
   static let bytesRead = Self("read_bytes_total", .counter, "Bytes read from the device.")
   static let bytesWritten = Self("written_bytes_total", .counter, "Bytes written to the device.")
   static let inFlight = Self("requests_in_flight", .gauge, "Requests under way.")

@@ -33,6 +33,9 @@ public enum Metrics {
       text.add(.reconnections, status, [], Double(status.reconnections ?? 0))
       text.add(.attempts, status, [], Double(status.attempts ?? 0))
       if let end = status.tls?.notAfter { text.add(.serverNotAfter, status, [], Double(end)) }
+      if let end = status.tls?.clientNotAfter {
+        text.add(.clientNotAfter, status, [], Double(end))
+      }
     }
   }
 }
