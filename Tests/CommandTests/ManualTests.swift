@@ -47,6 +47,36 @@ import Testing
     }
   }
 
+  /// The example is the file that the policy tests know, and decides as it says itself.
+  @Test func policyExampleIsTheFile() throws {
+    let text = try manual("nbd-secure-policy.5")
+    let example = try String(
+      contentsOfFile: repository + "/examples/policy/laptop.toml", encoding: .utf8)
+    let examples = text.matches(of: /\.Bd -literal -offset indent\n((?s:.)*?)\.Ed/)
+    #expect(examples.map { String($0.1) } == [example])
+    let directory = try TemporaryDirectory()
+    let file = try directory.write("policy.toml", example, mode: 0o644)
+    let trust = try PKI.shared.get().trustOnly
+    for (arguments, status, said) in [
+      // “Nothing leaves the machine in plaintext”, but to itself.
+      (["nbd://127.0.0.1/", "--allow-plaintext"], 0, "allowed"),
+      (["nbd://192.0.2.1/", "--allow-plaintext"], 78, "refuses"),
+      (["nbd://127.0.0.1/"], 78, "--allow-plaintext"),
+      (["nbds://192.0.2.1/", "--tls-creds", trust], 0, "allowed"),
+      (
+        [
+          "nbds://backup.home.example/", "--address", "192.0.2.1", "--tls-creds", trust,
+        ], 0, "rule 1 \"backup\""
+      ),
+    ] as [([String], Int32, String)] {
+      let seen = try nbdSecure(
+        ["policy", "explain", "--policy", file] + arguments,
+        environment: ["XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"])
+      #expect(seen.status == status, "\(seen)")
+      #expect((seen.stdout + seen.stderr).contains(said), "\(seen)")
+    }
+  }
+
   @Test(arguments: ["nbd-secure.8", "nbd-secure-attachment.5", "nbd-secure-policy.5"])
   func lintIsSilent(_ name: String) throws {
     let seen = try run(
