@@ -24,6 +24,7 @@ import Testing
     Scenario("events"),
     Scenario("keepalive"),
     Scenario("recipes"),
+    Scenario("copy-device"),
   ])
   func works(_ scenario: Scenario) async throws { try await passes(scenario) }
 
