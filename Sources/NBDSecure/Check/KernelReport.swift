@@ -116,7 +116,8 @@ extension CheckReport {
         note(
           .kernel, .note,
           "no kernel TLS \(version) with \(ciphers.joined(separator: ", ")): \(reason)",
-          hint: works.isEmpty && request?.dataPath == .ktls ? "modprobe tls" : nil)
+          hint: reason == KernelTLS.Support.noModule.reason && request?.dataPath == .ktls
+            ? "modprobe tls" : nil)
       }
     }
     if request?.dataPath == .ktls, !kernel.kernelTLS.contains(where: \.works) {
