@@ -52,7 +52,9 @@ extension AttachRequest {
     let differing = optionsThatDiffer(from: state.options)
     guard !differing.isEmpty else { return }
     throw NBDSecureError(
-      .kernel, "\(attached) with other options: \(differing.joined(separator: ", ")) differs",
+      .kernel,
+      "\(attached) with other options: \(differing.joined(separator: ", ")) "
+        + (differing.count == 1 ? "differs" : "differ"),
       hint: hint)
   }
 
