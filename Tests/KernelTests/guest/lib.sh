@@ -96,6 +96,14 @@ refused() {
   [ "$(grep -c '^hint: ' refused.log)" -le 1 ] || fail "$*: more than one hint: $(cat refused.log)"
 }
 
+# told STATUS LINES COMMAND...: the command must fail with that status, print nothing on standard output,
+# and say these lines, word for word.
+told() {
+  local wanted=$2
+  refused "$1" '' "${@:3}"
+  [ "$(cat refused.log)" = "$wanted" ] || fail "${*:3}: said: $(cat refused.log)"
+}
+
 # within SECONDS COMMAND...: repeats the command until it succeeds.
 within() {
   local end=$((SECONDS + $1))
