@@ -9,5 +9,5 @@ const unsigned long clinux_nbd_set_sock = NBD_SET_SOCK, clinux_nbd_set_blksize =
                     clinux_nbd_set_size_blocks = NBD_SET_SIZE_BLOCKS,
                     clinux_nbd_disconnect = NBD_DISCONNECT,
                     clinux_nbd_set_timeout = NBD_SET_TIMEOUT, clinux_nbd_set_flags = NBD_SET_FLAGS,
-                    clinux_blkroset = BLKROSET, clinux_blkflsbuf = BLKFLSBUF,
+                    clinux_blkroset = BLKROSET,
                     clinux_blkrrpart = BLKRRPART;

@@ -109,7 +109,7 @@ void clinux_wipe(void *bytes, size_t count);
 extern const unsigned long clinux_nbd_set_sock, clinux_nbd_set_blksize, clinux_nbd_do_it,
     clinux_nbd_clear_sock, clinux_nbd_clear_que, clinux_nbd_set_size_blocks,
     clinux_nbd_disconnect, clinux_nbd_set_timeout, clinux_nbd_set_flags, clinux_blkroset,
-    clinux_blkflsbuf, clinux_blkrrpart;
+    clinux_blkrrpart;
 
 /* Netlink. */
 int clinux_netlink_open(int protocol, uint32_t *port);
