@@ -5,7 +5,7 @@ import Synchronization
 import SystemPackage
 
 /// Connects, and repeats unflushed writes, on a thread of its own, so that the supervisor stays
-/// responsive. One job at a time.
+/// responsive. One job at a time, all on the same thread.
 final class Dialer: Sendable {
   /// What a job came to.
   enum Outcome {
@@ -26,8 +26,12 @@ final class Dialer: Sendable {
   private let state = Mutex(State())
   /// Readable when a job is done.
   let done: EventSignal
+  private let worker: Worker
 
-  init() throws(Errno) { done = try EventSignal() }
+  init() throws(Errno) {
+    done = try EventSignal()
+    worker = try Worker(name: "dialer", stackSize: Self.stackSize)
+  }
 
   /// Whether a job runs, or its outcome was not taken yet.
   var isBusy: Bool { state.withLock { $0.busy } }
@@ -71,9 +75,7 @@ final class Dialer: Sendable {
   ) {
     state.withLock { $0.busy = true }
     do throws(Errno) {
-      try spawnDetachedThread(name: "dialer", stackSize: Self.stackSize) { [self] in
-        finish(job())
-      }
+      try worker.run { [self] in finish(job()) }
     } catch {
       finish(failure("cannot start a thread: \(error)"))
     }
