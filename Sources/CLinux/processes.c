@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +81,11 @@ int clinux_prctl(int option, unsigned long argument) {
 }
 
 int clinux_prctl_get(int option) { return prctl(option, 0ul, 0ul, 0ul, 0ul); }
+
+/* Setting it fixes it: otherwise it grows with the largest block that was freed. */
+int clinux_map_large_blocks(void) {
+  return mallopt(M_MMAP_THRESHOLD, 128 * 1024) == 1 ? 0 : -1;
+}
 
 int clinux_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0ul, 0ul, 0ul); }
 

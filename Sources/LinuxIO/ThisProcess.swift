@@ -41,6 +41,10 @@ package enum ThisProcess {
   /// The name in /proc/PID/comm, cut to 15 bytes.
   package static func setName(_ name: String) { _ = unsafe clinux_set_name(name) }
 
+  /// Has memory for large blocks given back as soon as it is not needed. malloc would soon take them
+  /// from its arenas, which keep their size: where memory is locked, that much is lost to the host.
+  package static func giveBackLargeBlocks() { _ = clinux_map_large_blocks() }
+
   /// Locks all memory, present and future. Fails with `noMemory` or `notPermitted` where
   /// RLIMIT_MEMLOCK is too low and CAP_IPC_LOCK is missing.
   package static func lockMemory() throws(Errno) {

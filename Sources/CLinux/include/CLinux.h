@@ -82,6 +82,9 @@ uint64_t clinux_monotonic(void);
 int clinux_prctl(int option, unsigned long argument);
 int clinux_prctl_get(int option);
 int clinux_set_name(const char *name);
+
+/* Lets malloc map large blocks one by one from now on, and unmap them when they are freed. */
+int clinux_map_large_blocks(void);
 int clinux_pidfd_open(int pid);
 int clinux_pidfd_send(int pidfd, int signal);
 int clinux_limit_core_to_zero(void);

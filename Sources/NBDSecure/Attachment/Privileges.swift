@@ -22,6 +22,7 @@ package enum Privileges {
       () throws(Errno) in
       try ThisProcess.setOOMScoreAdjustment(-1000)
     }
+    ThisProcess.giveBackLargeBlocks()
     attempt("locked memory", needs: "CAP_IPC_LOCK or a higher RLIMIT_MEMLOCK", warn) {
       () throws(Errno) in
       try ThisProcess.lockMemory()
