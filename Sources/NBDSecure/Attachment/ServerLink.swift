@@ -227,15 +227,14 @@ final class ServerLink {
   /// New connections: the same export? Then the unflushed writes are repeated first.
   private func accept(_ connections: [Connection]) {
     var connections = connections
-    guard connections.count == lanes.count,
-      let found = connections.first?.export
-    else {
-      drop(&connections)
-      return attemptFailed("the server no longer allows \(lanes.count) connections")
-    }
-    if let difference = export.difference(to: found) {
+    // First what is wrong with the server, then what comes of it: without CAN_MULTI_CONN it gets one.
+    if let difference = connections.first?.export.flatMap({ export.difference(to: $0) }) {
       drop(&connections)
       return attemptFailed("the server's export is not the same: \(difference)")
+    }
+    guard connections.count == lanes.count else {
+      drop(&connections)
+      return attemptFailed("the server no longer allows \(lanes.count) connections")
     }
     for lane in lanes { lane.park() }
     pending = connections
