@@ -122,6 +122,11 @@ package struct Sysfs: Sendable {
     number(device, "queue/\(name)")
   }
 
+  /// Whether the kernel sends flushes, because the device was told to have a cache.
+  package func hasWriteCache(_ device: DeviceIndex) -> Bool {
+    line(device, "queue/write_cache") == "write back"
+  }
+
   /// Sets the largest request in KiB, at most what the driver can have; the result is what is set.
   @discardableResult
   package func setLargestRequest(

@@ -83,6 +83,10 @@ package struct Attach {
     let plan = try DevicePlan(
       export: export, request: request, readOnly: connections[0].policy.readOnly,
       connections: connections.count, warn: warn)
+    if let adopted {
+      let recorded = before.flatMap { $0.identifier == identifier ? $0.exported : nil }
+      try Adoption(device: adopted, recorded: recorded).check(export, plan: plan)
+    }
     let path = try DataPathChoice(
       for: connections[0], request: request, binding: bound.kind, warn: warn)
     connector.use.settle(
@@ -274,6 +278,6 @@ package struct Attach {
       binding: parts.binder.kind.rawValue, link: .connected, since: now, attachedSince: now,
       tls: parts.connections[0].facts.map(TLSReport.init),
       reconnectTimeout: request.reconnectTimeout, ioTimeout: request.ioTimeout,
-      sockets: parts.liveSockets)
+      exported: RecordedExport(parts.export), sockets: parts.liveSockets)
   }
 }

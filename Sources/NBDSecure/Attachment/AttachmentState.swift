@@ -41,6 +41,8 @@ public struct AttachmentState: Codable, Sendable, Hashable {
   public var tls: TLSReport?
   public var reconnectTimeout: Double
   public var ioTimeout: Double
+  /// What a server must still offer when the device is adopted.
+  var exported: RecordedExport?
   /// The kernel TLS connections.
   var sockets: [RecordedSocket] = []
 

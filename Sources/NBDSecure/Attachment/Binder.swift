@@ -77,26 +77,6 @@ struct Binder {
     plan: DevicePlan, path: DataPathChoice, sockets: [Int32], adopting: DeviceIndex?,
     warn: (String) -> Void
   ) throws(NBDSecureError) -> any DeviceBinding {
-    if let adopting, let size = Sysfs().size(adopting), size != plan.size {
-      throw NBDSecureError(
-        .kernel,
-        "\(adopting.path): its size is \(size) bytes, but the export's is \(plan.size)",
-        hint: "detach it first: nbd-secure detach --force \(adopting.name)")
-    }
-    if let adopting {
-      // The kernel keeps what it was told at first: a server with less would fail its requests.
-      let sysfs = Sysfs()
-      let block = sysfs.queueLimit(adopting, "logical_block_size") ?? UInt64(plan.blockSize)
-      guard block == UInt64(plan.blockSize),
-        sysfs.isReadOnly(adopting) || !plan.flags.contains(.readOnly)
-      else {
-        throw NBDSecureError(
-          .kernel,
-          "\(adopting.path): the server's export is not the same: "
-            + (block == UInt64(plan.blockSize) ? "it is read-only now" : "its block sizes changed"),
-          hint: "detach it first: nbd-secure detach --force \(adopting.name)")
-      }
-    }
     let parameters = DeviceParameters(
       size: plan.size, blockSize: plan.blockSize, flags: plan.flags.rawValue,
       // A relay notices a lost server first, the kernel only a lost relay.
