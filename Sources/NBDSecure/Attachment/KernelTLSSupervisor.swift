@@ -27,8 +27,7 @@ final class KernelTLSSupervisor {
   private var backoff = Backoff()
   private var nextAttempt = Deadline.never
   private var giveUp = Deadline.never
-  /// The same, kept over connections that came about and completed nothing.
-  private var outageEnds = Deadline.never
+  private var outage = Outage()
   private var progress = Progress()
   /// Requests that were completed when the present connections began.
   private var completedBefore: UInt64 = 0
@@ -124,17 +123,13 @@ final class KernelTLSSupervisor {
     log.write(.warning, "\(store.device): lost \(store.server): \(why); reconnecting")
     link = .reconnecting
     let now = Sysfs().statistics(binding.device)
-    let hasCompleted = now.map { $0.completed != completedBefore } ?? true
-    // An idle device asked for nothing: its next outage is not the last one going on.
-    let isAwaited = (now?.inFlight ?? 0) > 0
-    if hasCompleted || !isAwaited || outageEnds == .never {
-      outageEnds = .after(seconds: request.reconnectTimeout)
-    }
-    giveUp = outageEnds
+    giveUp = outage.begin(
+      hasAnswered: now.map { $0.completed != completedBefore } ?? true,
+      isAwaited: (now?.inFlight ?? 0) > 0, timeout: request.reconnectTimeout)
     backoff.reset()
     // What waits for the kernel's timer fails only while there is no connection.
     nextAttempt = .after(
-      seconds: outageEnds.hasPassed
+      seconds: giveUp.hasPassed
         ? request.ioTimeout + request.reconnectTimeout + 2 : backoff.next())
   }
 

@@ -69,8 +69,7 @@ final class ServerLink {
   private var nextAttempt = Deadline.never
   /// When requests fail because the server has been gone for too long.
   private var giveUp = Deadline.never
-  /// The same, kept over connections that came about and answered nothing.
-  private var outageEnds = Deadline.never
+  private var outage = Outage()
   /// Connections that wait for the repetition of unflushed writes.
   private var pending: [Connection] = []
   /// Called where lanes with a dead plain side can get another; those lanes are parked, or the
@@ -145,12 +144,8 @@ final class ServerLink {
     }
     log.write(.warning, "\(record.subject): lost \(record.server): \(why); reconnecting")
     state = .reconnecting
-    // A connection that answered nothing of what it was asked did not end the outage before it.
-    if hasAnswered || !isAwaited || outageEnds == .never {
-      outageEnds = .after(seconds: patience.reconnectTimeout)
-    }
-    giveUp = outageEnds
-    if !isAwaited { outageEnds = .never }
+    giveUp = outage.begin(
+      hasAnswered: hasAnswered, isAwaited: isAwaited, timeout: patience.reconnectTimeout)
     if plainDied { renewPlainSides(self) }
     backoff.reset()
     scheduleAttempt()
