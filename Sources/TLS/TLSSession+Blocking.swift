@@ -5,8 +5,16 @@ package import LinuxIO
 extension TLSSession {
   /// Exactly that many bytes, for negotiation.
   package func readExactly(_ count: Int, deadline: Deadline) throws(TLSError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: max(count, 0))
     var got = 0
+    return try readExactly(count, deadline: deadline, counting: &got)
+  }
+
+  /// The same; `got` says how many of the bytes had come when it throws.
+  package func readExactly(
+    _ count: Int, deadline: Deadline, counting got: inout Int
+  ) throws(TLSError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: max(count, 0))
+    got = 0
     while got < bytes.count {
       let code = unsafe bytes.withUnsafeMutableBytes { buffer in
         unsafe cgt_channel_receive(

@@ -102,12 +102,12 @@ struct Dialogue {
     case .failed(let errno):
       return NBDSecureError(
         .unavailable, "\(server): the connection failed: \(errno)", underlying: errno)
-    case .tls(let error):
+    case .tls(let error, let count):
       // What the end of the stream means is the negotiation's to say, as it is without TLS.
       guard case .closed(let orderly) = error.kind else {
         return NBDSecureError(error, server: server)
       }
-      let end = NBDSecureError(negotiation.endOfStream(after: 0), server: server)
+      let end = NBDSecureError(negotiation.endOfStream(after: count), server: server)
       return NBDSecureError(
         end.code, orderly ? end.summary : "\(end.summary), without a TLS close_notify",
         hint: end.hint, underlying: error)

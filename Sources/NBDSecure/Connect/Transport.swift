@@ -20,8 +20,8 @@ enum TransportError: Error {
   case timedOut
   /// The socket failed.
   case failed(Errno)
-  /// TLS failed.
-  case tls(TLSError)
+  /// TLS failed, after so many of the bytes that were asked for.
+  case tls(TLSError, after: Int)
 }
 
 /// A socket without TLS. `upgrade` consumes it: after STARTTLS no code can write plaintext.
@@ -95,10 +95,13 @@ struct TLSTransport: ~Copyable, NegotiationTransport {
   borrowing func read(
     exactly count: Int, by deadline: Deadline
   ) throws(TransportError) -> [UInt8] {
-    do { return try session.readExactly(count, deadline: deadline) } catch { throw .tls(error) }
+    var got = 0
+    do { return try session.readExactly(count, deadline: deadline, counting: &got) } catch {
+      throw .tls(error, after: got)
+    }
   }
 
   borrowing func write(_ bytes: [UInt8], by deadline: Deadline) throws(TransportError) {
-    do { try session.writeAll(bytes, deadline: deadline) } catch { throw .tls(error) }
+    do { try session.writeAll(bytes, deadline: deadline) } catch { throw .tls(error, after: 0) }
   }
 }
