@@ -47,7 +47,9 @@ extension TLSSession {
       return TLSError(
         .noCommonParameters,
         "the server chose what is not allowed here: \(TLSLibrary.text(for: code))",
-        hint: "TLS 1.2 or 1.3 with an AEAD cipher is needed")
+        hint: code == GNUTLS_E_DH_PRIME_UNACCEPTABLE
+          ? "give the server Diffie-Hellman parameters of 2048 bits or more"
+          : "TLS 1.2 or 1.3 with an AEAD cipher is needed")
     default:
       return TLSError(
         .protocolViolation,
