@@ -163,6 +163,15 @@ struct PolicyKeyTests {
       question: Fixture.question(pins: [Fixture.keyB]), refusedBy: .pins),
   ]
 
+  /// Each key has a row that refuses and one that does not; read-only has a test of its own.
+  @Test func noKeyIsLeftOut() {
+    let rows = Self.before + Self.after
+    for key in PolicyKey.allCases where key != .readOnly {
+      #expect(rows.contains { $0.refusedBy == key }, "\(key)")
+      #expect(rows.contains { $0.refusedBy == nil && $0.policy.contains(key.rawValue) }, "\(key)")
+    }
+  }
+
   /// The other kind of session than was asked for is refused, whatever policy says of kinds.
   @Test(arguments: ["", require("plaintext = 'allowed'\nauthentication = ['x509', 'psk']")])
   func anotherKindOfSession(_ policy: String) throws {
