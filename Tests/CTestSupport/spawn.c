@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 
 int tests_spawn(pid_t *pid, const char *path, char *const argv[], char *const envp[],
@@ -35,3 +36,5 @@ int tests_spawn(pid_t *pid, const char *path, char *const argv[], char *const en
 }
 
 int tests_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+uid_t tests_setfsuid(uid_t user) { return (uid_t)setfsuid(user); }

@@ -116,21 +116,27 @@ import Testing
   }
 
   /// Who owns a file can change it, whatever its mode says.
-  @Test(.enabled(if: ThisProcess.effectiveUser == 0)) func owners() throws {
-    let nobody: uid_t = 65534
+  @Test func owners() throws {
+    // What is closed to us can belong to whom it will: only root comes as far as that.
+    let secret: CredentialError.Kind = geteuid() == 0 ? .ownedByOthers : .fileUnreadable
     for name in ["ca-cert.pem", "client-cert.pem", "client-key.pem"] {
       let place = try copy("client")
-      chown(place.file(name), nobody, nobody)
-      expect(.ownedByOthers, place.file(name)) { try load(place) }
+      chmod(place.file(name), name == "client-key.pem" ? 0o600 : 0o644)
+      try givenAway(place.file(name)) {
+        expect(name == "client-key.pem" ? secret : .ownedByOthers, place.file(name)) {
+          try load(place)
+        }
+      }
     }
     let keys = try copy("psk")
-    chown(keys.file("keys.psk"), nobody, nobody)
-    expect(.ownedByOthers, keys.file("keys.psk")) {
-      _ = try PSKCredentials.load(file: keys.file("keys.psk"))
+    try givenAway(keys.file("keys.psk")) {
+      expect(secret, keys.file("keys.psk")) {
+        _ = try PSKCredentials.load(file: keys.file("keys.psk"))
+      }
     }
     let place = try copy("client")
-    chown(place.path, nobody, nobody)
-    expect(.directoryOfOthers, place.path) { try load(place) }
+    chmod(place.path, 0o755)
+    try givenAway(place.path) { expect(.directoryOfOthers, place.path) { try load(place) } }
   }
 
   @Test func halves() throws {

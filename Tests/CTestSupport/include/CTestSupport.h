@@ -12,3 +12,6 @@ int tests_spawn(pid_t *pid, const char *path, char *const argv[], char *const en
 
 /* A pipe, both ends close-on-exec. Returns 0 or -1 with errno. */
 int tests_pipe(int ends[2]);
+
+/* setfsuid(2), of the calling thread alone: returns who it was before. */
+uid_t tests_setfsuid(uid_t user);
