@@ -39,7 +39,7 @@ import Testing
     #expect(found.credentials?.kind == "psk")
     #expect(found.credentials?.files.first?.chosenIdentity == "alice")
     let nowhere = ["XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"]
-    guard !FileManager.default.fileExists(atPath: "/etc/nbd-secure/pki") else { return }
+    try needsNoCredentialsOfTheHost()
     let system = try check([], environment: nowhere)
     #expect(system.credentials?.kind == "systemTrust")
     #expect(system.credentials?.origin == "nothingFound")
@@ -97,7 +97,8 @@ import Testing
     let report = try check(
       ["nbd://localhost:1/"],
       environment: ["XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"])
-    guard report.credentials == nil else { return }
+    try needsNoCredentialsOfTheHost()
+    #expect(report.credentials == nil)
     #expect(report.failures.first?.code == "forbidden", "\(report.outcome)")
     #expect(report.outcome.status == 78)
   }

@@ -21,6 +21,7 @@ import Testing
     #expect(report.verdictWithProof?.allowed == true)
     #expect(report.export?.size == UInt64(server.configuration.size))
     #expect(report.tls?.authentication == (authentication == .psk ? "psk" : "x509"))
+    #expect((report.tls?.pin == nil) == (authentication == .psk))
     if let pin = report.tls?.pin {
       // The pin is ready to paste.
       let pasted = report.findings.compactMap { $0.text.firstRange(of: "--tls-pin \(pin)") }

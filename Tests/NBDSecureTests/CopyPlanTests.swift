@@ -157,11 +157,17 @@ import Testing
 
   @Test func flushesCoverWhatWasDone() throws {
     let plan = try plan(131072)
-    guard case .data(let first) = plan.next() else { return }
+    guard case .data(let first) = plan.next() else {
+      Issue.record("no tasks")
+      return
+    }
     plan.complete(first)
     plan.requestFlush()
     #expect(plan.next() == .flush)
-    guard case .data(let second) = plan.next() else { return }
+    guard case .data(let second) = plan.next() else {
+      Issue.record("no second task")
+      return
+    }
     plan.complete(second)
     plan.flushed()
     #expect(plan.takeFlushed() == ByteRanges([first]))

@@ -100,8 +100,7 @@ import Testing
     }
     Thread.sleep(forTimeInterval: 2.5)
     for _ in 0..<128 {
-      let ready = try? LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 3))
-      guard ready != nil else { break }
+      try LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 20))
       _ = try rig.client.reply()
       _ = try rig.client.data(64 << 10)
     }

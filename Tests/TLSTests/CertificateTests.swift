@@ -23,6 +23,13 @@ import Testing
     #expect(!facts.clientCertificateRequested && !facts.clientCertificateSent)
   }
 
+  private func certificate(_ facts: SessionFacts) throws -> CertificateFacts {
+    guard case .x509(let certificate, _) = facts.authentication else {
+      throw SystemError("certificate", because: "there is none: \(facts)")
+    }
+    return certificate
+  }
+
   struct Wrong: Sendable, CustomStringConvertible {
     let server: String
     var client = "trust"
@@ -100,8 +107,7 @@ import Testing
   }
 
   @Test func pins() throws {
-    let facts = try prove(server(), x509())
-    guard case .x509(let certificate, _) = facts.authentication else { return }
+    let certificate = try certificate(prove(server(), x509()))
     var requirements = TLSRequirements()
     requirements.pins = [certificate.publicKey]
     try prove(server(), x509(), as: "localhost", requirements)
@@ -126,8 +132,7 @@ import Testing
 
   /// With a pinned key everything else is checked still.
   @Test func pinsDoNotReplaceVerification() throws {
-    let facts = try prove(server("other-ca"), x509("other-ca"))
-    guard case .x509(let certificate, _) = facts.authentication else { return }
+    let certificate = try certificate(prove(server("other-ca"), x509("other-ca")))
     let requirements = TLSRequirements(pins: [certificate.publicKey])
     let error = failure(TLSError.self) {
       try prove(server("other-ca"), x509(), as: "localhost", requirements)
@@ -136,7 +141,7 @@ import Testing
   }
 
   @Test func systemTrustDoesNotKnowTestAuthorities() throws {
-    guard let credentials = try? Credentials.x509(.systemTrust()) else { return }
+    let credentials = try Credentials.x509(.systemTrust())
     let error = failure(TLSError.self) { try prove(server(), credentials) }
     #expect(error?.kind == .unknownIssuer)
     #expect(error?.message.contains("the system's trust store does not know") ?? false)

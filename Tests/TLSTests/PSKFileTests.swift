@@ -93,11 +93,13 @@ import Testing
   @Test func randomInput() throws {
     var generator = SystemRandomNumberGenerator()
     let alphabet = Array("ab:#0f\n\r \0".utf8) + [0xff]
+    var valid = 0
     for _ in 0..<20_000 {
       let bytes = (0..<Int.random(in: 0..<24)).map { _ in
         alphabet.randomElement(using: &generator)!
       }
       guard let file = try? PSKFile(parsing: bytes) else { continue }
+      valid += 1
       for entry in file.entries {
         #expect(!entry.digits.isEmpty && entry.digits.count.isMultiple(of: 2))
         #expect(bytes.indices.contains(entry.digits.lowerBound))
@@ -105,5 +107,6 @@ import Testing
         #expect(!entry.identity.bytes.isEmpty)
       }
     }
+    #expect(valid > 10, "only \(valid) of the files were any")
   }
 }

@@ -22,6 +22,13 @@ package func nbdSecure(
   try run(nbdSecurePath, arguments, environment: environment, input: input, timeout: timeout)
 }
 
+/// Fails where this machine has credentials of its own, which the program would find.
+package func needsNoCredentialsOfTheHost() throws {
+  guard access("/etc/nbd-secure/pki", F_OK) != 0 else {
+    throw SystemError("/etc/nbd-secure/pki", because: "it is there: move it away for this test")
+  }
+}
+
 /// Runs the program under test.
 package func nbdSecure(_ arguments: String..., timeout: Double = 30) throws -> Outcome {
   try nbdSecure(arguments, timeout: timeout)
