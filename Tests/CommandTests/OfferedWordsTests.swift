@@ -106,7 +106,7 @@ struct CompletingShell: CustomTestStringConvertible {
   func verbsOptionsAndFiles(_ shell: CompletingShell) throws {
     let directory = try TemporaryDirectory()
     try directory.write("disk.img", "")
-    _ = try directory.directory("pki", mode: 0o755)
+    try directory.directory("pki", mode: 0o755)
     try directory.write("rules.toml", "")
     func offered(_ words: String...) throws -> Set<String> {
       try shell.offered(words, in: directory)

@@ -98,7 +98,7 @@ import Testing
   @Test func danglingLinksAreFollowed() throws {
     let image = try CopyImage()
     let server = try Server(ServerConfiguration(.nbdkit))
-    _ = try image.directory.directory("there", mode: 0o755)
+    try image.directory.directory("there", mode: 0o755)
     let link = image.file("link")
     #expect(symlink("there/out.img", link) == 0)
     let seen = try nbdSecure(["copy", "--to", link] + server.endpoint)

@@ -81,13 +81,13 @@ import Testing
       rounds(["cycles"], 4, 200, each: 10),
       Scenario("many", "20", guest: ["--mem", "2G"], timeout: 400),
       Scenario("memory", kernelTLS, guest: small, timeout: 300),
+      Scenario("swap", kernelTLS, timeout: 400),
       Scenario("privileges"),
     ]
       + soakOnly(
         rounds(["cycles"], 2, 50, each: 10, ["--binding", "ioctl"]),
         rounds(["cycles"], 2, 50, each: 10, kernelTLS),
-        Scenario("memory", guest: small, timeout: 300),
-        Scenario("swap", kernelTLS, guest: small, timeout: 300)))
+        Scenario("memory", guest: small, timeout: 300)))
   func resourcesLast(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 }
 

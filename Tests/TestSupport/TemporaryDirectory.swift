@@ -35,6 +35,7 @@ package final class TemporaryDirectory: Sendable {
   }
 
   /// Creates a sub-directory with the given mode and returns its path.
+  @discardableResult
   package func directory(_ name: String, mode: mode_t = 0o700) throws -> String {
     let target = file(name)
     guard mkdir(target, mode) == 0 else { throw SystemError("mkdir \(target)") }
