@@ -25,7 +25,8 @@ import Testing
     for (name, text) in [
       ("size", "\(Self.size / 512)"), ("ro", "0"), ("queue/logical_block_size", "512"),
       ("queue/fua", "1"), ("queue/write_cache", "write back"),
-      ("queue/discard_max_bytes", "4294966784"), ("queue/write_zeroes_max_bytes", "4294966784"),
+      ("queue/discard_max_bytes", "4294966784"), ("queue/discard_granularity", "512"),
+      ("queue/write_zeroes_max_bytes", "4294966784"),
     ] { try show(name, text) }
   }
 
@@ -111,7 +112,8 @@ import Testing
     try show("ro", "1")
     try show("queue/fua", "0")
     try show("queue/write_cache", "write through")
-    try show("queue/discard_max_bytes", "0")
+    // Linux 5 keeps a largest discard.
+    try show("queue/discard_granularity", "0")
     try show("queue/write_zeroes_max_bytes", "0")
     #expect(try refusal(export(flags: changed), recorded: nil) == nil)
   }

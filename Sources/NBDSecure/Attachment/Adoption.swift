@@ -68,13 +68,15 @@ struct Adoption {
   /// Without a record: what the device's queue is made for and the server lacks. The kernel does not
   /// show all flags, older ones show fewer, and what an administrator turned off is not missed.
   private func lack(of flags: ExportFlags) -> String? {
-    let needs: [(limit: String, flag: ExportFlags)] = [
-      ("fua", .sendFUA), ("discard_max_bytes", .sendTrim),
-      ("write_zeroes_max_bytes", .sendWriteZeroes),
+    let needs: [(limits: [String], flag: ExportFlags)] = [
+      (["fua"], .sendFUA),
+      // Linux 5 has a largest discard for devices that take none, too.
+      (["discard_max_bytes", "discard_granularity"], .sendTrim),
+      (["write_zeroes_max_bytes"], .sendWriteZeroes),
     ]
     var lacks = sysfs.hasWriteCache(device) && !flags.contains(.sendFlush)
-    for (limit, flag) in needs where (sysfs.queueLimit(device, limit) ?? 0) > 0 {
-      lacks = lacks || !flags.contains(flag)
+    for (limits, flag) in needs where !flags.contains(flag) {
+      lacks = lacks || limits.allSatisfy { (sysfs.queueLimit(device, $0) ?? 0) > 0 }
     }
     return lacks ? "its flags changed" : nil
   }
