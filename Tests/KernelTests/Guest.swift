@@ -14,11 +14,11 @@ struct Scenario: Sendable, CustomStringConvertible {
   /// Seconds until it is given up.
   var timeout: Int
 
-  init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 180) {
+  init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 300) {
     self.init(name, arguments, guest: guest, timeout: timeout)
   }
 
-  init(_ name: String, _ arguments: [String], guest: [String] = [], timeout: Int = 180) {
+  init(_ name: String, _ arguments: [String], guest: [String] = [], timeout: Int = 300) {
     self.name = name
     self.arguments = arguments
     self.guest = guest

@@ -18,7 +18,7 @@ import Testing
   ) -> Scenario {
     let count = isLong ? long : short
     return Scenario(
-      name[0], name.dropFirst() + ["\(count)"] + options, timeout: 120 + count * each)
+      name[0], name.dropFirst() + ["\(count)"] + options, timeout: 300 + count * each)
   }
 
   /// What is worth its time in `make soak` alone.

@@ -41,9 +41,12 @@ package final class ChildProcess: @unchecked Sendable {
 
   deinit { stop() }
 
-  /// What it has written so far.
+  /// What it has written so far. Foundation's reading of a whole file leaks where the file was empty
+  /// when it looked.
   package var log: String {
-    (try? String(decoding: Data(contentsOf: URL(fileURLWithPath: logPath)), as: UTF8.self)) ?? ""
+    let file = FileHandle(forReadingAtPath: logPath)
+    defer { try? file?.close() }
+    return (try? file?.readToEnd()).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
   }
 
   /// True until it has ended.

@@ -149,7 +149,7 @@ supervisors() { pgrep -x nbd-secure || true; }
 
 # nothing_left: no process, no state, no device.
 nothing_left() {
-  within 5 no_supervisor || fail "still running: $(pgrep -ax nbd-secure)"
+  within 20 no_supervisor || fail "still running: $(pgrep -ax nbd-secure)"
   local state
   state=$(find /run/nbd-secure -name '*.json' 2>/dev/null || true)
   [ -z "$state" ] || fail "state left behind: $state"
@@ -169,7 +169,7 @@ restart_server() {
 # kill_server: the last server dies as in a crash.
 kill_server() {
   kill -KILL "$server"
-  within 5 server_is_gone
+  within 20 server_is_gone
 }
 server_is_gone() { ! kill -0 "$server" 2>/dev/null; }
 
@@ -178,7 +178,7 @@ syslog() {
   perl -MSocket -e '$| = 1; socket(S, PF_UNIX, SOCK_DGRAM, 0) && bind(S, sockaddr_un("/dev/log")) or die;
     while (defined recv(S, $line, 9000, 0)) { print "$line\n" }' >>"$work/syslog.log" &
   disown $!
-  within 5 test -S /dev/log
+  within 20 test -S /dev/log
 }
 
 # field NAME: a number or a string out of what status tells of $device.
