@@ -2,6 +2,7 @@
 import Foundation
 import LinuxIO
 import NBDProtocol
+import TestSupport
 import Testing
 
 @testable import NBDSecure
@@ -180,12 +181,11 @@ import Testing
   /// A connection that is to be replaced answers what was sent, and takes nothing more.
   @Test func aDrainedRelayHasNothingInFlight() throws {
     let rig = try RelayRig()
-    rig.server.delay = 0.2
+    rig.server.delay = 1
     rig.lane.run()
     let first = try rig.client.send(.read, offset: 0, length: 512)
-    Thread.sleep(forTimeInterval: 0.05)
+    #expect(eventually(within: 20) { rig.server.commands.count == 1 })
     rig.relay.drain()
-    Thread.sleep(forTimeInterval: 0.05)
     let second = try rig.client.send(.read, offset: 512, length: 512)
     guard case .drained = rig.outcome() else {
       Issue.record("the relay was not drained")
