@@ -71,7 +71,10 @@ struct CopyThreads {
 
   /// Waits until all have ended.
   mutating func join() {
-    for end in ends { try? end.event.wait(until: .never) }
+    for end in ends {
+      try? end.event.wait(until: .never)
+      end.event.drain()
+    }
     ends = []
   }
 }
