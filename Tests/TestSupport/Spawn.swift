@@ -11,6 +11,11 @@ package let cleanEnvironment: [String: String] = [
   "XDG_CONFIG_HOME": "/nonexistent",
 ]
 
+/// What scripts/test-sanitized sets is for programs under test, too.
+private let sanitizerEnvironment = ProcessInfo.processInfo.environment.filter {
+  ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"].contains($0.key)
+}
+
 /// The absolute path of a program. A tool that is missing is an error, never a reason to skip.
 package func locate(_ program: String) throws -> String {
   if program.contains("/") { return program }
@@ -28,7 +33,7 @@ func spawn(
   descriptors: [Int32]
 ) throws -> pid_t {
   let path = try locate(program)
-  let values = cleanEnvironment.merging(environment) { $1 }
+  let values = cleanEnvironment.merging(sanitizerEnvironment) { $1 }.merging(environment) { $1 }
   let argv = ([path] + arguments).map { strdup($0) } + [nil]
   let envp = values.map { strdup("\($0.key)=\($0.value)") } + [nil]
   defer { for text in argv + envp { free(text) } }
