@@ -22,7 +22,8 @@ start_load() {
   shift 2
   fio --name="$name" --directory=mnt/load --size=16M --rw=randrw --bsrange=4k-64k "$@" \
     --verify=crc32c --verify_backlog=64 --verify_fatal=1 --fsync=16 --time_based \
-    --runtime="$seconds" --exec_prerun="touch $work/$name.begun" --output-format=normal,json --output="$work/$name-fio.log" \
+    --runtime="$seconds" --exec_prerun="touch $work/$name.begun" --output-format=normal,json \
+    --output="$work/$name-fio.log" \
     >"$work/$name.log" 2>&1 &
   loads+=("$!:$name")
 }
