@@ -25,7 +25,7 @@ package final class Worker: Sendable {
   ///
   /// - Throws: `Errno` where there is no thread yet, and none to be had; the job is dropped.
   package func run(_ job: @escaping @Sendable () -> Void) throws(Errno) {
-    if core.needsThread {
+    if core.claimThread() {
       do throws(Errno) {
         try spawnDetachedThread(name: name, stackSize: stackSize) { [core] in core.work() }
       } catch {
@@ -49,8 +49,8 @@ package final class Worker: Sendable {
 
     init() throws(Errno) { changed = try EventSignal() }
 
-    /// Whether the caller must start the thread.
-    var needsThread: Bool {
+    /// Whether there is no thread yet: the caller starts it, and nobody else.
+    func claimThread() -> Bool {
       state.withLock { state in
         defer { state.hasThread = true }
         return !state.hasThread

@@ -27,9 +27,10 @@ package struct Receivers: Sendable {
   /// which itself waits for the new connection ends without reading from it.
   package func settle(to count: Int) {
     let deadline = Deadline.after(seconds: 1)
-    guard running != nil else { return sleep(seconds: 0.1, until: deadline) }
-    while let now = running, now > count, !deadline.hasPassed {
+    while let now = running {
+      guard now > count, !deadline.hasPassed else { return }
       sleep(seconds: 0.005, until: deadline)
     }
+    sleep(seconds: 0.1, until: deadline)
   }
 }

@@ -35,6 +35,19 @@ enum Completion {
     let insertion: String
   }
 
+  /// In bash and zsh: where the first word is no verb, it is for attach's function.
+  private static func attachWithoutVerb(_ firstWord: String) -> String {
+    """
+        case "\(firstWord)" in
+        -h|--help|--version) ;;
+        -*|nbd:*|nbds:*|nbd+*|nbds+*)
+            "_nbd-secure_attach"
+            return
+            ;;
+        esac
+    """
+  }
+
   /// Bash cuts words at their colons, so a URI would count as several.
   private static let bash = Insertion(
     mark: "\n    __nbd-secure_offer_flags_options 0\n",
@@ -51,13 +64,7 @@ enum Completion {
               before=${part}
           done
           unparsed_words=("${whole_words[@]}")
-          case "${unparsed_words[0]}" in
-          -h|--help|--version) ;;
-          -*|nbd:*|nbds:*|nbd+*|nbds+*)
-              "_nbd-secure_attach"
-              return
-              ;;
-          esac
+      \(attachWithoutVerb("${unparsed_words[0]}"))
       """)
 
   private static let zsh = Insertion(
@@ -67,17 +74,7 @@ enum Completion {
           local -ar arg_specs=(
               '--version[
       """,
-    insertion: """
-
-          case "${words[2]}" in
-          -h|--help|--version) ;;
-          -*|nbd:*|nbds:*|nbd+*|nbds+*)
-              "_nbd-secure_attach"
-              return
-              ;;
-          esac
-
-      """)
+    insertion: "\n\(attachWithoutVerb("${words[2]}"))\n")
 
   /// Of the words before the cursor the one that it is in is not; it can be the first.
   private static let fish = Insertion(

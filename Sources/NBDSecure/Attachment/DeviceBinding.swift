@@ -51,10 +51,7 @@ final class NetlinkDevice: DeviceBinding {
     if let adopting {
       device = adopting
       // Without new sockets those that it has stay.
-      if !sockets.isEmpty {
-        Receivers(adopting).settle(to: 0)
-        try netlink.reconfigure(device: adopting, parameters, sockets: sockets)
-      }
+      if !sockets.isEmpty { try replace(sockets: sockets) }
     } else {
       device = try netlink.connect(device: wanted, parameters, sockets: sockets)
     }
