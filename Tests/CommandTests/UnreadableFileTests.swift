@@ -17,10 +17,9 @@ import Testing
       try FileManager.default.copyItem(
         atPath: source + "/" + file, toPath: creds + "/" + file)
     }
-    // The program as well: the build may lie in somebody's home. Not copied by this process, whose
-    // children may hold what it has open for writing when they begin.
+    // The program as well: the build may lie in somebody's home.
     let program = place.file("nbd-secure")
-    #expect(try run("cp", [nbdSecurePath, program]).status == 0)
+    try copyProgram(to: program)
     let isRoot = getuid() == 0
     for path in [place.path, creds, program] + files.map({ creds + "/" + $0 }) where isRoot {
       #expect(chown(path, 65534, 65534) == 0)

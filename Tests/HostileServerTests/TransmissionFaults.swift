@@ -66,14 +66,13 @@ import Testing
     ]
   }
 
-  @Test(arguments: TransmissionFault.all.map(\.name)) func copyTells(_ name: String) throws {
-    let fault = try #require(TransmissionFault.all.first { $0.name == name })
+  @Test(arguments: TransmissionFault.all) func copyTells(_ fault: TransmissionFault) throws {
     let server = try FakeServer(.ipv4) { try fault.play($0, exportSize: 4096) }
     let directory = try TemporaryDirectory()
     let out = directory.file("out")
     let seen = try nbdSecure(["copy", "--to", out] + endpoint(server), timeout: 60)
     let words = ["localhost:\(server.port)"]
-    let ending = try #require(Self.endings[name])
+    let ending = try #require(Self.endings[fault.name])
     switch ending {
     // A copy that has all it wanted may have left by then.
     case .lostAfterwards where seen.status == 0, .read:
@@ -90,8 +89,7 @@ import Testing
     try expectSilence(server)
   }
 
-  @Test(arguments: TransmissionFault.all.map(\.name)) func proxyTells(_ name: String) throws {
-    let fault = try #require(TransmissionFault.all.first { $0.name == name })
+  @Test(arguments: TransmissionFault.all) func proxyTells(_ fault: TransmissionFault) throws {
     let server = try FakeServer(.ipv4) { try fault.play($0) }
     let directory = try TemporaryDirectory()
     let socket = directory.file("nbd.sock")
@@ -108,7 +106,7 @@ import Testing
       timeout: 60)
     #expect(!seen.stdout.contains("Pattern verification failed"), "\(seen)")
     #expect(seen.seconds < 30)
-    let ending = try #require(Self.endings[name])
+    let ending = try #require(Self.endings[fault.name])
     switch ending {
     case .lost(_, _, let said), .lostAfterwards(_, let said):
       if case .lost = ending {

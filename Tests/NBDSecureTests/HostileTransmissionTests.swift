@@ -50,9 +50,8 @@ import Testing
     #expect(Self.endings.keys.sorted() == TransmissionFault.all.map(\.name).sorted())
   }
 
-  @Test(arguments: TransmissionFault.all.map(\.name)) func isSeenThrough(_ name: String) throws {
-    let fault = try #require(TransmissionFault.all.first { $0.name == name })
-    let ending = try #require(Self.endings[name])
+  @Test(arguments: TransmissionFault.all) func isSeenThrough(_ fault: TransmissionFault) throws {
+    let ending = try #require(Self.endings[fault.name])
     let pki = try PKI.shared.get()
     let server = try FakeServer(.ipv4) { try fault.play($0) }
     let begin = now()

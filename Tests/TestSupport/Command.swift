@@ -10,6 +10,13 @@ package let buildDirectory: String = {
   return URL(fileURLWithPath: path).deletingLastPathComponent().path
 }()
 
+/// Copies the program under test. By another process: a child of this one that begins meanwhile could hold
+/// the copy open for writing, and then it does not run.
+package func copyProgram(to path: String) throws {
+  let seen = try run("cp", [nbdSecurePath, path])
+  guard seen.status == 0 else { throw SystemError("copy the program", because: "\(seen)") }
+}
+
 /// The program under test: `NBD_SECURE` of the environment, else the one of this build.
 package let nbdSecurePath =
   ProcessInfo.processInfo.environment["NBD_SECURE"] ?? buildDirectory + "/nbd-secure"

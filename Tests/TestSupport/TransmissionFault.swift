@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// One lie of a server that proved who it is, in answer to one READ of 4096 bytes.
-package struct TransmissionFault: Sendable {
+package struct TransmissionFault: Sendable, CustomStringConvertible {
   /// Its name, under which the tests keep what must come of it.
   package let name: String
+  package var description: String { name }
   /// GnuTLS priorities of the server.
   package let priority: String
   private let script: @Sendable (FakeConnection, UInt64) throws -> Void
