@@ -46,7 +46,12 @@ package struct FileFacts: Hashable, Sendable {
   package var isSymbolicLink: Bool { rawMode & S_IFMT == S_IFLNK }
   package var isSocket: Bool { rawMode & S_IFMT == S_IFSOCK }
 
-  /// The same in one number, for files that were changed between 1678 and 2262.
+  /// Whether both are of one file, whatever its names.
+  package func isSameFile(as other: FileFacts) -> Bool {
+    inode == other.inode && device == other.device
+  }
+
+  /// `modified` to the nanosecond, for files that were changed between 1678 and 2262.
   package var modifiedInNanoseconds: Int64 {
     modified &* 1_000_000_000 &+ Int64(modifiedNanoseconds)
   }
@@ -159,26 +164,6 @@ package func writeAll(_ file: Int32, _ bytes: [UInt8]) throws(Errno) {
     case .failed(let error): throw error
     }
   }
-}
-
-/// Replaces a file in one step: whoever reads `path` sees the old contents or the new, whole and on
-/// disk, also after a crash.
-package func writeFileAtomically(
-  _ path: String, _ bytes: [UInt8], mode: UInt32 = 0o644
-) throws(Errno) {
-  let temporary = "\(path).\(getpid()).\(monotonicNanoseconds())"
-  do {
-    let file = try openFile(
-      temporary, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
-    try check(fchmod(file.raw, mode))
-    try writeAll(file.raw, bytes)
-    try check(fsync(file.raw))
-    try unsafe check(rename(temporary, path))
-  } catch {
-    _ = unsafe unlink(temporary)
-    throw error
-  }
-  try syncDirectory(of: path)
 }
 
 /// Makes a directory; one that is there already is left as it is.

@@ -33,7 +33,7 @@ package struct LockFile: ~Copyable, Sendable {
   private static func isStill(_ file: Int32, at path: String) throws(Errno) -> Bool {
     let opened = try FileFacts(of: file)
     guard let named = try? FileFacts(path: path) else { return false }
-    return opened.inode == named.inode && opened.device == named.device
+    return opened.isSameFile(as: named)
   }
 
   /// The process that holds the lock: nil when nobody does, 0 when somebody does who left no number.

@@ -13,7 +13,7 @@ package final class SharedCounters: @unchecked Sendable {
   /// shorten it.
   package init(path: String, count: Int) throws(Errno) {
     let size = count * MemoryLayout<UInt64>.stride
-    try writeFileAtomically(path, [UInt8](repeating: 0, count: size), mode: 0o644)
+    try OwnFile.replace(path, [UInt8](repeating: 0, count: size), mode: 0o644)
     let file = try openFile(path, flags: O_RDWR | O_NOFOLLOW)
     guard
       let mapped = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0),

@@ -192,6 +192,21 @@ import Testing
     #expect(image.names.filter { $0.contains("nbd-secure") } == [])
   }
 
+  /// As a copy leaves it that is killed while it writes its record.
+  @Test func halfWrittenRecordsAreRemoved() throws {
+    let image = try CopyImage()
+    let server = try Server(ServerConfiguration(.nbdkit))
+    let out = image.file("out.img")
+    for arguments in [
+      ["--to", out], ["--from", out], ["--force", "--resume", "--to", out],
+    ] {
+      _ = try image.directory.write("out.img.nbd-secure-resume.new", "{")
+      let seen = try nbdSecure(["copy"] + arguments + server.endpoint)
+      #expect(seen.status == 0, "\(seen)")
+      #expect(image.names.filter { $0.contains("nbd-secure") } == [], "\(arguments)")
+    }
+  }
+
   @Test func progressFitsTheTerminal() throws {
     let image = try CopyImage()
     let server = try Server(

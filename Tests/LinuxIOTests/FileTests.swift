@@ -45,21 +45,6 @@ final class Scratch {
     #expect(try !readFile(path, limit: 10).facts.isRegular)
   }
 
-  @Test func replacesAtomically() throws {
-    let path = scratch.path + "/state"
-    try writeFileAtomically(path, [1, 2], mode: 0o600)
-    try writeFileAtomically(path, [3], mode: 0o640)
-    let contents = try readFile(path, limit: 10)
-    #expect(contents.bytes == [3])
-    #expect(contents.facts.mode == 0o640)
-    #expect(try listDirectory(scratch.path) == ["state"])
-    #expect(throws: Errno.noSuchFileOrDirectory) {
-      try writeFileAtomically(scratch.path + "/no/state", [1])
-    }
-    #expect(try removeFile(path))
-    #expect(try !removeFile(path))
-  }
-
   @Test func lockIsHeldOnce() throws {
     let path = scratch.path + "/lock"
     #expect(try LockFile.holder(of: path) == nil)

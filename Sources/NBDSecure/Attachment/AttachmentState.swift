@@ -157,7 +157,7 @@ struct StateDirectory: Sendable {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
       let bytes = Array(try encoder.encode(state))
-      try writeFileAtomically(file(of: state.device), bytes, mode: 0o644)
+      try OwnFile.replace(file(of: state.device), bytes, mode: 0o644)
     } catch {
       throw NBDSecureError(.other, "\(file(of: state.device)): cannot be written: \(error)")
     }
@@ -180,17 +180,17 @@ struct StateDirectory: Sendable {
   /// Removes the lock's file while it is still held, so that nobody waits for a file that is gone.
   func removeLock(of identifier: String, _ held: borrowing LockFile) {
     _ = try? removeFile(lock(of: identifier))
-    _ = try? removeFile(latency(of: identifier))
+    try? OwnFile.remove(latency(of: identifier))
   }
 
   /// Removes what a dead supervisor left.
   func removeLeftovers(of state: AttachmentState) {
     remove(state.device)
     _ = try? removeFile(lock(of: state.identifier))
-    _ = try? removeFile(latency(of: state.identifier))
+    try? OwnFile.remove(latency(of: state.identifier))
   }
 
-  func remove(_ device: String) { _ = try? removeFile(file(of: device)) }
+  func remove(_ device: String) { try? OwnFile.remove(file(of: device)) }
 
   /// Whether a living supervisor holds the attachment's lock.
   func isSupervised(_ identifier: String) -> Bool { supervisor(of: identifier) != nil }

@@ -61,7 +61,7 @@ public struct Copy: Sendable {
         warn("\(destination.path): no interrupted copy: copying from the beginning")
       }
     } else if destination.kind == .file {
-      _ = try? removeFile(destination.sideFile)
+      try? OwnFile.remove(destination.sideFile)
     }
     let file = try destination.open(size: export.size, keeping: done != nil)
     let job = try CopyJob(
@@ -96,13 +96,13 @@ public struct Copy: Sendable {
       done = try resumed(sideFile, wanted, 0..<length)
       if done == nil { warn("\(file.name): no interrupted copy: copying from the beginning") }
     } else if file.kind == .regular {
-      _ = try? removeFile(sideFile)
+      try? OwnFile.remove(sideFile)
     }
     let job = try CopyJob(
       request, connections, export, file, length: length, done: done ?? ByteRanges(),
       record: file.kind == .regular ? (wanted, sideFile) : nil, warn: warn, progress: progress)
     let report = try job.run(since: start)
-    if file.kind == .regular { _ = try? removeFile(sideFile) }
+    if file.kind == .regular { try? OwnFile.remove(sideFile) }
     return report
   }
 

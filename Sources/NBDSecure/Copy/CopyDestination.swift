@@ -120,7 +120,7 @@ struct CopyDestination: Sendable {
     guard kind == .file else { return }
     do {
       try renameDurably(partial, to: path)
-      try removeFile(sideFile)
+      try OwnFile.remove(sideFile)
     } catch {
       throw NBDSecureError(
         .io, "\(path): cannot be given its name: \(error)", underlying: error)

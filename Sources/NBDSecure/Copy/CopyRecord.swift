@@ -13,7 +13,7 @@ struct CopyRecord {
     try state.write(to: path)
   }
 
-  func remove() { _ = try? removeFile(path) }
+  func remove() { try? OwnFile.remove(path) }
 }
 
 /// Tells how far a copy is.

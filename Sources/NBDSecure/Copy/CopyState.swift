@@ -54,7 +54,7 @@ struct CopyState: Codable, Sendable, Hashable {
     guard let bytes = try? JSONEncoder().encode(self) else {
       throw NBDSecureError(.other, "\(path): cannot be encoded")
     }
-    do { try writeFileAtomically(path, Array(bytes), mode: 0o600) } catch {
+    do { try OwnFile.replace(path, Array(bytes), mode: 0o600) } catch {
       throw NBDSecureError(.io, "\(path): cannot be written: \(error)", underlying: error)
     }
   }

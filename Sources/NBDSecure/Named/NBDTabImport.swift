@@ -89,7 +89,7 @@ public struct NBDTabImport: Sendable {
         for link in part.links {
           try makeSymbolicLink("\(part.credentials)/\(link.name)", to: link.target)
         }
-        try writeFileAtomically(part.file, Array(part.text.utf8), mode: 0o644)
+        try OwnFile.replace(part.file, Array(part.text.utf8), mode: 0o644)
       }
     } catch {
       throw NBDSecureError(.other, "\(output): cannot be written to: \(error)", underlying: error)
