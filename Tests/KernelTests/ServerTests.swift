@@ -17,6 +17,7 @@ import Testing
     Scenario("ktls-servers", "qemu-nbd"),
     Scenario("ktls-servers", "psk"),
     Scenario("ktls-servers", "tickets"),
+    Scenario("ktls-servers", "mid-stream"),
   ])
   func work(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
