@@ -15,6 +15,8 @@ package struct MirroredRing: ~Copyable {
   /// How many bytes of its beginning follow its end, a multiple of the page size.
   package let mirrored: Int
   private let base: UnsafeMutableRawPointer
+  /// The first position that it holds, or held, since it began anew.
+  private var origin: UInt64 = 0
 
   /// Maps a ring of at least `capacity` bytes, of which at least `mirrored` can be had in one run
   /// from everywhere; both are rounded up to whole pages.
@@ -33,10 +35,14 @@ package struct MirroredRing: ~Copyable {
 
   /// The bytes from a position of the stream on that lie in one run: `mirrored` of them at least.
   @unsafe package func run(from position: UInt64) -> UnsafeMutableRawBufferPointer {
-    let start = Int(position % UInt64(capacity))
+    let start = Int((position - origin) % UInt64(capacity))
     return unsafe UnsafeMutableRawBufferPointer(
       start: base + start, count: min(capacity, capacity + mirrored - start))
   }
+
+  /// Begins anew with `position` at the beginning of its memory: nothing that it holds is needed, and
+  /// no earlier position is asked for.
+  package mutating func restart(at position: UInt64) { origin = position }
 
   private static func mapTwice(
     _ size: Int, _ mirrored: Int

@@ -60,7 +60,7 @@ final class Scratch {
   }
 
   @Test func ringIsContiguousEverywhere() throws {
-    let ring = try MirroredRing(capacity: 9000, mirrored: 5000)
+    var ring = try MirroredRing(capacity: 9000, mirrored: 5000)
     #expect(ring.capacity == 12288)
     #expect(ring.mirrored == 8192)
     let whole = ring.run(from: 0)
@@ -73,6 +73,9 @@ final class Scratch {
     #expect(Array(across[288...]) == Array(whole[..<8192]))
     across[300] = 77
     #expect(whole[12] == 77)
+    ring.restart(at: 5 * 12288 + 12000)
+    #expect(ring.run(from: 5 * 12288 + 12000).baseAddress == whole.baseAddress)
+    #expect(ring.run(from: 5 * 12288 + 12004).baseAddress == whole.baseAddress.map { $0 + 4 })
     #expect(throws: Errno.invalidArgument) {
       _ = try MirroredRing(capacity: 0, mirrored: 1).capacity
     }

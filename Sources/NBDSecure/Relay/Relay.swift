@@ -47,7 +47,7 @@ final class Relay: @unchecked Sendable {
   let clock: RelayClock
   var inFlight = InFlight(capacity: Limits.requestsInFlight)
   var journal = Journal(capacity: Limits.journalEntries)
-  let ring: MirroredRing
+  var ring: MirroredRing
   let replies: UnsafeMutableRawBufferPointer
   var channel: (any Channel)?
   /// The plain side's socket, non-blocking; owned.
@@ -194,6 +194,14 @@ final class Relay: @unchecked Sendable {
     roundBegan = now
     if flushRequested.exchange(false, ordering: .acquiringAndReleasing) { flushAsked = true }
     try sendRequests(over: channel, now: now)
+    // Each reply wakes whoever waits for it, on this CPU as often as not: with more to send they can
+    // wait, and are passed on together.
+    var reads = 1
+    while plainReadable, reads < Limits.readsAtOnce, wantsRequests(channel) {
+      roundBegan = monotonicNanoseconds()
+      try sendRequests(over: channel, now: roundBegan)
+      reads += 1
+    }
     try receiveReplies(from: channel)
     // A reply may have made room, or ended what others had to wait for.
     if stalled || flushAsked || !hasRoom || (resend >= 0 && finishing < 0) {
@@ -234,7 +242,7 @@ final class Relay: @unchecked Sendable {
     channelReadable = pending || poll.isReadable(.channel)
   }
 
-  /// What the last poll said.
+  /// What the last poll said; and of the plain side, whether the last read took all that it asked for.
   var plainReadable = false
   var channelReadable = false
 

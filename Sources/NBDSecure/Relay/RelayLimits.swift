@@ -17,6 +17,8 @@ extension Relay {
     static let replyBuffer = 256 << 10
     /// Most that is read from the plain side at once.
     static let plainRead = 256 << 10
+    /// How often the plain side is read before replies are looked at.
+    static let readsAtOnce = 8
     /// The longest run of requests that must not wrap: what was read, moved by less than itself.
     static let mirrored = 2 * plainRead
     /// Each buffer of the socket pair to the kernel, bytes.

@@ -56,11 +56,15 @@ extension Relay {
 
   func readPlain() throws(RelayStop) {
     plainReadable = false
+    // With nothing to keep, the same memory again, which is in the cache.
+    if tail == head, (refusedFrom ?? head) == head { ring.restart(at: head) }
     let count = min(room, Limits.plainRead)
     // A receive of nothing would look like the end.
     guard count > 0 else { return }
     switch unsafe receive(plain, into: bytes(from: head, atMost: count)) {
-    case .bytes(let n): head += UInt64(n)
+    case .bytes(let n):
+      head += UInt64(n)
+      plainReadable = n == count
     case .wouldBlock: return
     case .closed: throw .plainClosed("the plain side was closed")
     case .failed(let errno): throw .plainClosed("the plain side failed: \(errno)")
