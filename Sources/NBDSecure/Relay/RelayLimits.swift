@@ -18,7 +18,7 @@ extension Relay {
     /// Most that is read from the plain side at once.
     static let plainRead = 256 << 10
     /// How often the plain side is read before replies are looked at.
-    static let readsAtOnce = 8
+    static let readsAtOnce = 16
     /// The longest run of requests that must not wrap: what was read, moved by less than itself.
     static let mirrored = 2 * plainRead
     /// Each buffer of the socket pair to the kernel, bytes.
