@@ -13,6 +13,8 @@ final class RelayRig {
   let relay: Relay
   let lane: Lane
   let client: ModelClient
+  /// Of the relay's ring, which is the lane's to look at while it runs.
+  let ringCapacity: Int
   let clock = RelayClock()
   /// What the disk must hold.
   var model: [UInt8]
@@ -37,6 +39,7 @@ final class RelayRig {
       flushWindow: flushWindow)
     settings.keepsConnection = keepsConnection
     relay = try Relay(settings: settings, clock: clock)
+    ringCapacity = relay.ring.capacity
     let parked = parked
     lane = try Lane(relay: relay, number: 0) { parked.signal() }
     client = ModelClient(Descriptor(owning: try relay.makePlainSide()))

@@ -120,7 +120,7 @@ import Testing
     func payload(_ number: Int) -> [UInt8] { Array(pattern[number..<(number + length)]) }
     #expect(try rig.client.call(.write, offset: 0, length: length, payload: payload(0)).0 == nil)
     var cut = 0
-    for number in 1...(2 * rig.relay.ring.capacity / length) {
+    for number in 1...(2 * rig.ringCapacity / length) {
       // Both at once: with nothing to keep the ring would begin anew.
       let flush = Request(.flush, flags: [], cookie: 1, offset: 0, length: 0)
       let write = Request(.write, flags: [], cookie: 2, offset: 0, length: UInt32(length))
@@ -289,7 +289,7 @@ import Testing
     let bytes = [UInt8](repeating: 1, count: 512)
     #expect(try rig.client.call(.write, offset: 0, length: 512, payload: bytes).0 == nil)
     // More headers than the ring is long.
-    let total = rig.relay.ring.capacity / Request.size + 1000
+    let total = rig.ringCapacity / Request.size + 1000
     var done = 0
     while done < total {
       for _ in 0..<200 { try rig.client.send(.trim, offset: 1 << 30, length: 512) }
@@ -360,7 +360,7 @@ import Testing
       }
       do { rest.removeFirst(try rig.client.sendWhatFits(rest, within: 0.5)) } catch { break }
     }
-    let capacity = rig.relay.ring.capacity
+    let capacity = rig.ringCapacity
     #expect(queued * length > 4 << 20)
     #expect(queued * length < capacity + (8 << 20), "\(queued * length) of \(capacity)")
     rig.server.holds = false

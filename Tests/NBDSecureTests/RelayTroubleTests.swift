@@ -16,7 +16,7 @@ import Testing
     rig.lane.run()
     let bytes = [UInt8](repeating: 3, count: 64 << 10)
     let each = Request.size + bytes.count
-    let fit = rig.relay.ring.capacity / each
+    let fit = rig.ringCapacity / each
     for number in 0..<fit {
       #expect(
         try rig.client.call(.write, offset: number << 16, length: 64 << 10, payload: bytes).0 == nil
@@ -43,7 +43,7 @@ import Testing
     rig.server.ignoresFlush = true
     rig.lane.run()
     let bytes = [UInt8](repeating: 3, count: 64 << 10)
-    let fit = rig.relay.ring.capacity / (Request.size + bytes.count)
+    let fit = rig.ringCapacity / (Request.size + bytes.count)
     for number in 0..<fit {
       #expect(
         try rig.client.call(.write, offset: number << 16, length: 64 << 10, payload: bytes).0 == nil
@@ -68,7 +68,7 @@ import Testing
     rig.relay.channel = PlainChannel(Descriptor(owning: server.far))
     rig.lane.run()
     let large = [UInt8](repeating: 1, count: 1 << 20)
-    var left = rig.relay.ring.capacity
+    var left = rig.ringCapacity
     while left > 2 << 20 {
       _ = try rig.client.write(0, large)
       left -= large.count + Request.size
