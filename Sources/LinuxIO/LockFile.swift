@@ -15,11 +15,7 @@ package struct LockFile: ~Copyable, Sendable {
   /// Writes our process number into it for `holder(of:)`.
   package static func acquire(_ path: String, mode: UInt32 = 0o644) throws(Errno) -> LockFile? {
     let file = try openFile(path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: mode)
-    guard clinux_lock_exclusive(file.raw) == 0 else {
-      let error = lastErrno()
-      if error == .wouldBlock || error == .permissionDenied { return nil }
-      throw error
-    }
+    guard try lockExclusively(file.raw) else { return nil }
     // The holder before us may have removed the file between our open and our lock.
     guard try isStill(file.raw, at: path) else { return try acquire(path, mode: mode) }
     let text = Array("\(getpid())\n".utf8)

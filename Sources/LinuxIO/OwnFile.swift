@@ -55,31 +55,38 @@ package enum OwnFile {
     _ path: String, _ bytes: [UInt8], mode: UInt32 = 0o644
   ) throws(Errno) {
     let temporary = path + suffix
+    let file = try openWaiting(temporary)
+    // Its lock is held until it has its name.
+    try withExtendedLifetime(file) { () throws(Errno) in
+      do throws(Errno) {
+        try setLength(file.raw, 0)
+        try check(fchmod(file.raw, mode))
+        try writeAll(file.raw, bytes)
+        try check(fsync(file.raw))
+        try renameDurably(temporary, to: path)
+      } catch {
+        _ = unsafe unlink(temporary)
+        throw error
+      }
+    }
+  }
+
+  private static func openWaiting(_ path: String) throws(Errno) -> Descriptor {
     let deadline = Deadline.after(seconds: patience)
-    var made = try open(temporary)
-    while made == nil {
+    while true {
+      if let file = try open(path) { return file }
       guard !deadline.hasPassed else { throw .wouldBlock }
       sleep(seconds: 0.005, until: deadline)
-      made = try open(temporary)
-    }
-    guard let file = made else { return }
-    do {
-      try setLength(file.raw, 0)
-      try check(fchmod(file.raw, mode))
-      try writeAll(file.raw, bytes)
-      try check(fsync(file.raw))
-      try renameDurably(temporary, to: path)
-    } catch {
-      _ = unsafe unlink(temporary)
-      throw error
     }
   }
 
   /// Removes a file that `replace` wrote, and what a writer that was killed left of the next.
   package static func remove(_ path: String) throws(Errno) {
     try removeFile(path)
-    guard try facts(of: path + suffix) != nil, (try open(path + suffix)) != nil else { return }
-    try removeFile(path + suffix)
+    let temporary = path + suffix
+    guard try facts(of: temporary) != nil, let leftover = try open(temporary) else { return }
+    // Locked until it is gone: whoever writes next does not begin with it.
+    try withExtendedLifetime(leftover) { () throws(Errno) in _ = try removeFile(temporary) }
   }
 
   private static func facts(of path: String) throws(Errno) -> FileFacts? {

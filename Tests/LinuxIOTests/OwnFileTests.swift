@@ -106,4 +106,16 @@ import Testing
     }
     #expect(try listDirectory(scratch.path) == ["state"])
   }
+
+  /// Nobody's file is taken away while it is being written.
+  @Test func removingHarmsNoWriter() async throws {
+    let path = scratch.path + "/state"
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<2 {
+        group.addTask { for _ in 0..<300 { try OwnFile.replace(path, [1]) } }
+        group.addTask { for _ in 0..<3000 { try OwnFile.remove(path) } }
+      }
+      try await group.waitForAll()
+    }
+  }
 }
