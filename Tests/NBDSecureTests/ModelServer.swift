@@ -40,6 +40,8 @@ final class ModelServer: @unchecked Sendable {
   var failWrites = false
   /// FLUSH is never answered.
   var ignoresFlush = false
+  /// FLUSH is carried out and answered behind the answers to so many more writes.
+  var flushesBehindWrites = 0
   /// The connection ends, its cache kept, behind so many writes; -1 never.
   var endsAfterWrites = -1
   /// An error for all next writes.
@@ -97,6 +99,7 @@ final class ModelServer: @unchecked Sendable {
 
   private func serve(_ wire: any ModelWire, _ mine: Int) {
     var waiting: [(Request, [UInt8])] = []
+    var late: (flush: Request, writes: Int)?
     var lastUpdate = monotonicNanoseconds()
     /// A client must not take more than eight KeyUpdates a second (GnuTLS).
     func updateKeys() {
@@ -113,6 +116,10 @@ final class ModelServer: @unchecked Sendable {
       guard let payload else { return }
       lock.withLock { if let command = request.command { seen.append(command) } }
       if request.command == .disc { return }
+      if request.command == .flush, flushesBehindWrites > 0 {
+        late = (request, flushesBehindWrites)
+        continue
+      }
       waiting.append((request, payload))
       while holds, !wire.hasInput { Thread.sleep(forTimeInterval: 0.01) }
       if holds { continue }
@@ -125,6 +132,13 @@ final class ModelServer: @unchecked Sendable {
         guard answer(wire, mine, request, payload) else { return }
       }
       waiting = []
+      if request.command == .write { late?.writes -= 1 }
+      if let flush = late, flush.writes == 0 {
+        late = nil
+        // Alone: the next request is there before it.
+        Thread.sleep(forTimeInterval: 0.05)
+        guard answer(wire, mine, flush.flush, []) else { return }
+      }
     }
   }
 
@@ -193,7 +207,7 @@ final class ModelClient {
     nextCookie += 1
     let request = Request(
       command, flags: flags, cookie: nextCookie, offset: UInt64(offset), length: UInt32(length))
-    try sendAll(request.encoded + payload, to: socket.raw, until: .after(seconds: 20))
+    try sendAll(request.encoded + payload, to: socket.raw, until: .after(seconds: 60))
     return nextCookie
   }
 
@@ -211,12 +225,12 @@ final class ModelClient {
   }
 
   func reply() throws -> SimpleReply {
-    let bytes = try LinuxIO.receive(SimpleReply.size, from: socket.raw, until: .after(seconds: 20))
+    let bytes = try LinuxIO.receive(SimpleReply.size, from: socket.raw, until: .after(seconds: 60))
     return try SimpleReply(decoding: bytes.span)
   }
 
   func data(_ count: Int) throws -> [UInt8] {
-    try LinuxIO.receive(count, from: socket.raw, until: .after(seconds: 20))
+    try LinuxIO.receive(count, from: socket.raw, until: .after(seconds: 60))
   }
 
   /// One request and its reply.

@@ -22,7 +22,7 @@ import Testing
       Issue.record("the relay did not end with NBD_CMD_DISC")
       return
     }
-    let deadline = Deadline.after(seconds: 5)
+    let deadline = Deadline.after(seconds: 60)
     while rig.server.commands.last != .disc, !deadline.hasPassed { sleep(seconds: 0.01) }
     #expect(rig.server.commands.last == .disc)
   }
@@ -126,7 +126,7 @@ import Testing
       let write = Request(.write, flags: [], cookie: 2, offset: 0, length: UInt32(length))
       try sendAll(
         flush.encoded + write.encoded + payload(number), to: rig.client.socket.raw,
-        until: .after(seconds: 20))
+        until: .after(seconds: 60))
       for _ in 0..<2 { #expect(try rig.client.reply().error == nil) }
       let isStable = rig.server.stableContents == payload(number - 1)
       #expect(isStable, "the write number \(number - 1)")
@@ -187,6 +187,20 @@ import Testing
     }
     #expect(rig.server.commands.contains(.flush))
     #expect(rig.server.contents.allSatisfy { $0 == 3 })
+  }
+
+  /// A FLUSH that takes its time, while more is written: the next one waits for a full window.
+  @Test func flushesOnceForEachWindow() throws {
+    let rig = try RelayRig(size: 4 << 20, flushWindow: 1 << 20)
+    rig.server.flushesBehindWrites = 4
+    rig.lane.run()
+    let bytes = [UInt8](repeating: 3, count: 64 << 10)
+    for number in 0..<60 {
+      #expect(
+        try rig.client.call(.write, offset: number << 16, length: 64 << 10, payload: bytes).0
+          == nil)
+    }
+    #expect(rig.server.commands.filter { $0 == .flush }.count == 3)
   }
 
   /// A connection that is to be replaced answers what was sent, and takes nothing more.
@@ -257,7 +271,7 @@ import Testing
     rig.relay.channel = PlainChannel(pair.first)
     rig.lane.run()
     try rig.client.send(.read, offset: 0, length: 512)
-    try sendAll(bytes, to: server, until: .after(seconds: 5))
+    try sendAll(bytes, to: server, until: .after(seconds: 60))
     guard case .lost(let why) = rig.outcome() else {
       Issue.record("the relay believed it")
       return
@@ -358,13 +372,13 @@ import Testing
           ).encoded + noise[queued..<(queued + length)]
         queued += 1
       }
-      do { rest.removeFirst(try rig.client.sendWhatFits(rest, within: 0.5)) } catch { break }
+      do { rest.removeFirst(try rig.client.sendWhatFits(rest, within: 2)) } catch { break }
     }
     let capacity = rig.ringCapacity
     #expect(queued * length > 4 << 20)
     #expect(queued * length < capacity + (8 << 20), "\(queued * length) of \(capacity)")
     rig.server.holds = false
-    try sendAll(rest, to: rig.client.socket.raw, until: .after(seconds: 20))
+    try sendAll(rest, to: rig.client.socket.raw, until: .after(seconds: 60))
     for _ in 0..<queued { #expect(try rig.client.reply().error == nil) }
     let contents = rig.server.contents
     for number in 0..<queued {

@@ -120,6 +120,7 @@ extension Relay {
     }
     if !failed || slot.own { clock.publishFlush(of: slot.covers) }
     journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
+    noteFlushNeed(for: 0)
     if slot.own { flushAnswered?() }
   }
 

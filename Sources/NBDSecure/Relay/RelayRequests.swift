@@ -189,12 +189,13 @@ extension Relay {
     return true
   }
 
-  /// Asks for a FLUSH of our own when acknowledged writes fill the window.
-  private func noteFlushNeed(for length: UInt64) {
-    guard !journal.isEmpty, journal[journal.first].acknowledged != 0 else { return }
-    let used = parsed + length - tail
-    flushWanted =
-      used > UInt64(settings.flushWindow) || journal.count >= journal.capacity / 4 * 3
+  /// Asks for a FLUSH of our own when acknowledged writes fill the window, and for none when they no
+  /// longer do.
+  func noteFlushNeed(for length: UInt64) {
+    let isFull =
+      parsed + length - tail > UInt64(settings.flushWindow)
+      || journal.count >= journal.capacity / 4 * 3
+    flushWanted = isFull && !journal.isEmpty && journal[journal.first].acknowledged != 0
   }
 
   /// Whether acknowledged writes are kept until a FLUSH.
