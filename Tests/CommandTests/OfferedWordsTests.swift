@@ -20,7 +20,7 @@ struct CompletingShell: CustomTestStringConvertible {
     let home = try TemporaryDirectory()
     let seen = try run(
       name, options + ["-c", steps] + arguments(words),
-      environment: ["HOME": home.path, "XDG_CONFIG_HOME": home.path], timeout: 60)
+      environment: ["HOME": home.path, "XDG_CONFIG_HOME": home.path])
     guard seen.status == 0, seen.stderr.isEmpty else {
       throw SystemError(name, because: seen.description)
     }

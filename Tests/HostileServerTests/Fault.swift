@@ -105,7 +105,7 @@ struct Fault: Sendable, CustomTestStringConvertible {
       "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
       "--connect-timeout", "\(connectTimeout)",
     ]
-    let seen: Outcome = try nbdSecure(verb + endpoint + credentials, timeout: limit + 20)
+    let seen: Outcome = try nbdSecure(verb + endpoint + credentials)
     var wrong: [String] = []
     switch ending {
     case .refused(let status, let words):

@@ -70,7 +70,7 @@ import Testing
     let server = try FakeServer(.ipv4) { try fault.play($0, exportSize: 4096) }
     let directory = try TemporaryDirectory()
     let out = directory.file("out")
-    let seen = try nbdSecure(["copy", "--to", out] + endpoint(server), timeout: 60)
+    let seen = try nbdSecure(["copy", "--to", out] + endpoint(server))
     let words = ["localhost:\(server.port)"]
     let ending = try #require(Self.endings[fault.name])
     switch ending {
@@ -105,7 +105,7 @@ import Testing
       ["-r", "-f", "raw", "-c", "read -P 0x5a 0 4096", "nbd+unix:///?socket=\(socket)"],
       timeout: 60)
     #expect(!seen.stdout.contains("Pattern verification failed"), "\(seen)")
-    #expect(seen.seconds < 30)
+    #expect(seen.seconds < 30 * patience)
     let ending = try #require(Self.endings[fault.name])
     switch ending {
     case .lost(_, _, let said), .lostAfterwards(_, let said):

@@ -31,7 +31,7 @@ import Testing
     func io(_ commands: String...) throws -> Outcome {
       let uri = "nbd+unix:///disk?socket=" + directory.file("nbd.sock")
       return try run(
-        "qemu-io", ["-f", "raw"] + commands.flatMap { ["-c", $0] } + [uri], timeout: 40)
+        "qemu-io", ["-f", "raw"] + commands.flatMap { ["-c", $0] } + [uri])
     }
   }
 

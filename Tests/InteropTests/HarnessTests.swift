@@ -14,7 +14,7 @@ import Testing
       let only = try directory.write("gnutls.conf", version.gnutlsConfiguration)
       let seen = try run(
         "nbdinfo", ["--size", try server.libnbdURI()],
-        environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": only], timeout: 20)
+        environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": only])
       if version == wanted.tls.version {
         #expect(seen.stdout == "\(wanted.size)\n", "\(seen)\n\(server.log)")
       } else {
@@ -86,7 +86,7 @@ import Testing
   @Test func endsWhatHangs() throws {
     let seen = try run("sleep", ["60"], timeout: 0.3)
     #expect(seen.ending == .timedOut)
-    #expect(seen.seconds < 3)
+    #expect(seen.seconds < 3 * patience)
   }
 
   @Test func noticesHeldStreams() throws {

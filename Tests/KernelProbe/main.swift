@@ -46,7 +46,7 @@ struct ReadyServer: ~Copyable {
 
 /// Asks a fixed newstyle server for its default export in the shortest way, NBD_OPT_EXPORT_NAME.
 func connectServer(_ path: String) throws -> ReadyServer {
-  let deadline = Deadline.after(seconds: 10)
+  let deadline = Deadline.after(seconds: 60)
   let socket = try connectStream(to: .unix(path: path), deadline: deadline)
   let greeting = try receive(18, from: socket.raw, until: deadline)
   guard greeting.count == 18 else { fail("short greeting") }
@@ -89,7 +89,7 @@ func reconfigure(_ arguments: Arguments) throws {
 
 func disconnect(_ arguments: Arguments) throws {
   guard let device = arguments.device else { fail("which device?") }
-  let deadline = Deadline.after(seconds: 10)
+  let deadline = Deadline.after(seconds: 60)
   try NBDNetlink().disconnect(device: device, until: deadline)
   try Sysfs().waitUntilGone(device, until: deadline)
 }
@@ -147,7 +147,7 @@ func support() {
 
 /// Keys on both ends of a connection, then data both ways.
 func exchangeOverKernelTLS() throws {
-  let deadline = Deadline.after(seconds: 10)
+  let deadline = Deadline.after(seconds: 60)
   let listener = try listenTCP(at: .ipv4(address: [127, 0, 0, 1], port: 0))
   for version in KernelTLS.Version.allCases {
     for cipher in KernelTLS.Cipher.allCases {
@@ -176,7 +176,7 @@ func exchangeOverKernelTLS() throws {
 
 /// A connection is there while somebody has it, and not afterwards.
 func followConnection() throws {
-  let deadline = Deadline.after(seconds: 10)
+  let deadline = Deadline.after(seconds: 60)
   let listener = try listenTCP(at: .ipv4(address: [127, 0, 0, 1], port: 0))
   let connection: TCPConnection
   do {

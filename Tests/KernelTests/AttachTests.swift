@@ -6,7 +6,7 @@ import Testing
 @Suite struct AttachTests {
   @Test(arguments: [
     Scenario("boot", "0"),
-    Scenario("round-trip", "64", timeout: 180),
+    Scenario("round-trip", "64"),
     Scenario("round-trip", "8", "--binding", "ioctl"),
     Scenario("psk"),
     Scenario("read-only"),
@@ -34,7 +34,7 @@ import Testing
     Scenario("held"),
     Scenario("stale"),
     Scenario("foreign"),
-    Scenario("unflushed", timeout: 150),
+    Scenario("unflushed"),
     Scenario("sigterm"),
     Scenario("take-over"),
     Scenario("server-gone", "idle"),

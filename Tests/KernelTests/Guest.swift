@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 
 /// How many guests run at a time. They wait more than they work, so there may be more than processors.
-private let room = DispatchSemaphore(value: 5)
+private let room = DispatchSemaphore(value: 4)
 
 /// A script that runs as root on a real kernel: `guest/scenarios/NAME ARGUMENTS`.
 struct Scenario: Sendable, CustomStringConvertible {
@@ -14,11 +14,11 @@ struct Scenario: Sendable, CustomStringConvertible {
   /// Seconds until it is given up.
   var timeout: Int
 
-  init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 300) {
+  init(_ name: String, _ arguments: String..., guest: [String] = [], timeout: Int = 900) {
     self.init(name, arguments, guest: guest, timeout: timeout)
   }
 
-  init(_ name: String, _ arguments: [String], guest: [String] = [], timeout: Int = 300) {
+  init(_ name: String, _ arguments: [String], guest: [String] = [], timeout: Int = 900) {
     self.name = name
     self.arguments = arguments
     self.guest = guest

@@ -18,7 +18,7 @@ import Testing
   ) -> Scenario {
     let count = isLong ? long : short
     return Scenario(
-      name[0], name.dropFirst() + ["\(count)"] + options, timeout: 300 + count * each)
+      name[0], name.dropFirst() + ["\(count)"] + options, timeout: 900 + count * each)
   }
 
   /// What is worth its time in `make soak` alone.
@@ -51,43 +51,43 @@ import Testing
   @Test(
     arguments: [
       rounds(["lost-cache", "4"], 1, 40, each: 20),
-      Scenario("stopped", timeout: 400),
-      Scenario("stopped", kernelTLS, timeout: 400),
-      Scenario("cut", guest: Scenario.withNetwork, timeout: 400),
-      Scenario("half-reply", timeout: 300),
-      Scenario("half-reply", kernelTLS, timeout: 300),
-      Scenario("upgrade", timeout: 300),
+      Scenario("stopped"),
+      Scenario("stopped", kernelTLS),
+      Scenario("cut", guest: Scenario.withNetwork),
+      Scenario("half-reply"),
+      Scenario("half-reply", kernelTLS),
+      Scenario("upgrade"),
     ]
       + soakOnly(
         rounds(["lost-cache", "1"], 1, 40, each: 20),
-        Scenario("cut", kernelTLS, guest: Scenario.withNetwork, timeout: 400),
-        Scenario("upgrade", kernelTLS, timeout: 300)))
+        Scenario("cut", kernelTLS, guest: Scenario.withNetwork),
+        Scenario("upgrade", kernelTLS)))
   func nothingIsLost(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
-      Scenario("impostor", timeout: 600),
-      Scenario("afresh", timeout: 600),
-      Scenario("time-over", timeout: 300),
-      Scenario("time-over", kernelTLS, timeout: 300),
-      Scenario("force", timeout: 600),
+      Scenario("impostor"),
+      Scenario("afresh"),
+      Scenario("time-over"),
+      Scenario("time-over", kernelTLS),
+      Scenario("force"),
       Scenario("marked"),
       Scenario("ioctl-killed"),
-    ] + soakOnly(Scenario("impostor", kernelTLS, timeout: 600)))
+    ] + soakOnly(Scenario("impostor", kernelTLS)))
   func troubleHasItsEnd(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 
   @Test(
     arguments: [
       rounds(["cycles"], 4, 200, each: 10),
-      Scenario("many", "20", guest: ["--mem", "2G"], timeout: 400),
-      Scenario("memory", kernelTLS, guest: small, timeout: 300),
-      Scenario("swap", kernelTLS, timeout: 400),
+      Scenario("many", "20", guest: ["--mem", "2G"]),
+      Scenario("memory", kernelTLS, guest: small),
+      Scenario("swap", kernelTLS),
       Scenario("privileges"),
     ]
       + soakOnly(
         rounds(["cycles"], 2, 50, each: 10, ["--binding", "ioctl"]),
         rounds(["cycles"], 2, 50, each: 10, kernelTLS),
-        Scenario("memory", guest: small, timeout: 300)))
+        Scenario("memory", guest: small)))
   func resourcesLast(_ scenario: Scenario) async throws { try await scenario.mustPass() }
 }
 

@@ -13,7 +13,7 @@ import Testing
     Scenario("detach", "--binding", "ioctl"),
     Scenario("max-request"),
     Scenario("addresses"),
-    Scenario("changed", timeout: 150),
+    Scenario("changed"),
     Scenario("ktls-servers", "qemu-nbd"),
     Scenario("ktls-servers", "psk"),
     Scenario("ktls-servers", "tickets"),

@@ -6,7 +6,7 @@ import Testing
 @testable import LinuxIO
 
 @Suite struct ProcessTests {
-  let soon = Deadline.after(seconds: 10)
+  let soon = Deadline.after(seconds: 60)
   let scratch = Scratch()
 
   @Test func startsWithTheDescriptorsGiven() throws {

@@ -36,7 +36,7 @@ final class HoldingServer: @unchecked Sendable {
       let data =
         request.command == .read ? [UInt8](repeating: 0, count: Int(request.length)) : []
       try? sendAll(
-        SimpleReply(cookie: request.cookie).encoded + data, to: socket, until: .after(seconds: 5))
+        SimpleReply(cookie: request.cookie).encoded + data, to: socket, until: .after(seconds: 60))
     }
     held = []
   }

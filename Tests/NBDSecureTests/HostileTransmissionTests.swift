@@ -79,7 +79,7 @@ import Testing
       if error == nil { #expect(try client.data(4096) == TransmissionFault.data) }
       connection.channel.cut()
     case .lost(let words, let brokeProtocol, let delivered):
-      #expect(parked.wait(timeout: .now() + 10) == .success)
+      #expect(parked.wait(timeout: .now() + 60) == .success)
       guard case .lost(let why) = lane.takeOutcome() else {
         Issue.record("the relay believed it")
         return

@@ -48,7 +48,7 @@ final class RelayRig {
 
   /// Waits until the relay parks itself.
   func outcome() -> Relay.Outcome? {
-    _ = parked.wait(timeout: .now() + 20)
+    _ = parked.wait(timeout: .now() + 60)
     return lane.takeOutcome()
   }
 

@@ -2,6 +2,7 @@
 import Foundation
 import LinuxIO
 import NBDProtocol
+import TestSupport
 import Testing
 
 @testable import NBDSecure
@@ -33,7 +34,7 @@ import Testing
     _ = try rig.reconnect()
     try client.send(.read, offset: 0, length: 512)
     #expect(throws: Never.self) {
-      _ = try LinuxIO.wait(client.socket, for: .read, until: .after(seconds: 5))
+      _ = try LinuxIO.wait(client.socket, for: .read, until: .after(seconds: 60))
     }
   }
 
@@ -57,7 +58,7 @@ import Testing
     rig.lane.refuse()
     try client.send(.read, offset: 0, length: 512)
     #expect(throws: Never.self) {
-      _ = try LinuxIO.wait(client.socket, for: .read, until: .after(seconds: 5))
+      _ = try LinuxIO.wait(client.socket, for: .read, until: .after(seconds: 60))
     }
   }
 
@@ -69,23 +70,24 @@ import Testing
     rig.lane.run()
     let large = [UInt8](repeating: 1, count: 1 << 20)
     var left = rig.ringCapacity
+    var writes = 2
     while left > 2 << 20 {
       _ = try rig.client.write(0, large)
       left -= large.count + Request.size
+      writes += 1
     }
     // What is left, but for 12 bytes.
     let last = (left - 12 - 2 * Request.size) / 2
     _ = try rig.client.write(0, Array(repeating: 1, count: last))
     _ = try rig.client.write(0, Array(repeating: 1, count: left - 12 - 2 * Request.size - last))
     let read = try rig.client.send(.read, offset: 0, length: 512)
-    let deadline = Deadline.after(seconds: 5)
-    while server.count < 11, !deadline.hasPassed { sleep(seconds: 0.01) }
+    #expect(eventually(within: 10) { server.count == writes })
     Thread.sleep(forTimeInterval: 0.2)
     server.answerAll()
     var cookies: [UInt64] = []
     #expect(throws: Never.self) {
       while cookies.last != read {
-        _ = try LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 5))
+        _ = try LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 60))
         cookies.append(try rig.client.reply().cookie)
       }
     }
@@ -100,7 +102,7 @@ import Testing
     }
     Thread.sleep(forTimeInterval: 2.5)
     for _ in 0..<128 {
-      try LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 20))
+      try LinuxIO.wait(rig.client.socket, for: .read, until: .after(seconds: 60))
       _ = try rig.client.reply()
       _ = try rig.client.data(64 << 10)
     }
@@ -175,10 +177,10 @@ import Testing
     let request = Request(.write, cookie: 7, offset: 0, length: 65536)
     try sendAll(
       request.encoded + [UInt8](repeating: 5, count: 30000), to: rig.client.socket.raw,
-      until: .after(seconds: 5))
-    let header = try LinuxIO.receive(Request.size, from: server, until: .after(seconds: 5))
+      until: .after(seconds: 60))
+    let header = try LinuxIO.receive(Request.size, from: server, until: .after(seconds: 60))
     let seen = try Request(decoding: header.span)
-    try sendAll(SimpleReply(cookie: seen.cookie).encoded, to: server, until: .after(seconds: 5))
+    try sendAll(SimpleReply(cookie: seen.cookie).encoded, to: server, until: .after(seconds: 60))
     Thread.sleep(forTimeInterval: 0.3)
     shutdown(server, Int32(SHUT_RDWR))
     guard case .lost(_) = rig.outcome() else {

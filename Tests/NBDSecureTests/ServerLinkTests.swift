@@ -36,13 +36,13 @@ import Testing
     let payload = RelayRig.noise(4096)
     let write = Request(.write, flags: [], cookie: 1, offset: 0, length: 4096)
     try sendAll(
-      write.encoded + payload[..<1000], to: rig.clients[1].socket.raw, until: .after(seconds: 20))
+      write.encoded + payload[..<1000], to: rig.clients[1].socket.raw, until: .after(seconds: 60))
     let load = LinkLoad(rig.clients[0], place: 1)
     #expect(eventually(within: 20) { load.rounds > 5 })
     rig.lanes[0].relay.drain()
     #expect(rig.serve(within: 30) { rig.record.reconnections == 1 })
     try sendAll(
-      Array(payload[1000...]), to: rig.clients[1].socket.raw, until: .after(seconds: 20))
+      Array(payload[1000...]), to: rig.clients[1].socket.raw, until: .after(seconds: 60))
     #expect(try rig.clients[1].reply().error == nil)
     #expect(try rig.clients[1].call(.read, offset: 0, length: 4096).1 == payload)
     #expect(load.finish() == nil)

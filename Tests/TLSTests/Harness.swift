@@ -44,7 +44,7 @@ func psk(_ file: String = "psk/keys.psk", identity: String? = nil) throws -> Cre
 }
 
 /// A soon deadline: nothing in these tests takes longer than a blink, unless it is stuck.
-var soon: Deadline { .after(seconds: 10) }
+var soon: Deadline { .after(seconds: 60) }
 
 extension TLSSession {
   /// A session over a new connection to the server, its handshake still to come.

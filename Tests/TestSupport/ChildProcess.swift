@@ -66,7 +66,7 @@ package final class ChildProcess: @unchecked Sendable {
   /// Sends a signal to the process alone, while it runs.
   package func signal(_ number: Int32) { if isRunning { kill(pid, number) } }
 
-  /// Waits for the end; nil when it is still running after that time.
+  /// Waits for the end; nil when it is still running after that time, on a quiet machine.
   package func wait(timeout: Double) -> Outcome.Ending? {
     _ = eventually(within: timeout) { !isRunning }
     return ending.withLock { $0 }
@@ -77,7 +77,7 @@ package final class ChildProcess: @unchecked Sendable {
     if isRunning {
       kill(pid, SIGCONT)
       kill(pid, SIGTERM)
-      if wait(timeout: 2) == nil {
+      if !eventually(within: 2, patience: 1, { !isRunning }) {
         kill(pid, SIGKILL)
         _ = wait(timeout: 5)
       }

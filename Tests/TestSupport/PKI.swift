@@ -13,7 +13,7 @@ package final class PKI: Sendable {
   package init() throws {
     directory = try TemporaryDirectory()
     let made = try run(
-      "/bin/bash", [repository + "/certs/generate", directory.path], timeout: 60)
+      "/bin/bash", [repository + "/certs/generate", directory.path])
     guard made.status == 0 else { throw SystemError("certs/generate", because: made.description) }
   }
 

@@ -14,7 +14,7 @@ load() {
   start_load direct "$1" --direct=1 --ioengine=libaio --iodepth=16 --serialize_overlap=1
   start_load cached "$1" --ioengine=psync
   for each in "${loads[@]}"; do
-    within 120 test -e "$work/${each#*:}.begun" || fail "load ${each#*:} does not begin"
+    within 60 test -e "$work/${each#*:}.begun" || fail "load ${each#*:} does not begin"
   done
 }
 start_load() {
@@ -45,7 +45,7 @@ completed() { awk '{print $1 + $5 + $12 + $16}' "/sys/block/${1#/dev/}/stat"; }
 moves() {
   local from
   from=$(completed "$1")
-  within 120 has_moved "$1" $((from + $2)) || fail "I/O does not go on"
+  within 60 has_moved "$1" $((from + $2)) || fail "I/O does not go on"
 }
 has_moved() { [ "$(completed "$1")" -ge "$2" ]; }
 

@@ -15,9 +15,9 @@ has() { grep "$@" >/dev/null; }
 # expect WHAT WANTED GOT
 expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
 
-# eventually SECONDS COMMAND...: until the command succeeds
+# eventually SECONDS COMMAND...: until the command succeeds; so long on a quiet machine (see lib.sh)
 eventually() {
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1 * 5))
   shift
   until "$@"; do
     [ $SECONDS -lt $end ] || return 1
