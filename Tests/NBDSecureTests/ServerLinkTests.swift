@@ -50,6 +50,28 @@ import Testing
   }
 }
 
+extension ServerLinkTests {
+  /// The kernel takes leave on one connection after another: the server hears it on each.
+  @Test func takesLeaveOnEachConnection() throws {
+    let rig = try LinkRig(lanes: 3)
+    _ = try rig.clients[1].send(.disc)
+    let others = [2, 0].map { rig.clients[$0].socket.raw }
+    Thread.detachNewThread {
+      for socket in others {
+        Thread.sleep(forTimeInterval: 0.2)
+        let goodbye = Request(.disc, cookie: 1, offset: 0, length: 0)
+        try? sendAll(goodbye.encoded, to: socket, until: .after(seconds: 60))
+      }
+    }
+    rig.link.leave()
+    let server = rig.server.process
+    func goodbyes() -> Int {
+      server.log.components(separatedBy: "client sent NBD_CMD_DISC").count - 1
+    }
+    #expect(eventually(within: 10) { goodbyes() == 3 }, "\(goodbyes()) of 3")
+  }
+}
+
 /// The connections, lanes and plain sides of an attachment, without a kernel.
 private final class LinkRig {
   let server: Server
@@ -60,7 +82,7 @@ private final class LinkRig {
   private let events: LaneEvents
 
   init(lanes count: Int) throws {
-    server = try Server(ServerConfiguration(.nbdkit))
+    server = try Server(ServerConfiguration(.nbdkit, arguments: ["-v"]))
     var options = ConnectionOptions()
     options.hostname = "localhost"
     options.address = "127.0.0.1"

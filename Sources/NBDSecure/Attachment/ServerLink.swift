@@ -58,6 +58,8 @@ final class ServerLink {
 
   /// How long all lanes may take to drain once one has, seconds.
   private static let drainPatience = 5.0
+  /// How long lanes may take to pass NBD_CMD_DISC on, seconds.
+  private static let leavePatience = 2.0
 
   /// By when all lanes must be drained.
   private var drainBy = Deadline.never
@@ -171,6 +173,14 @@ final class ServerLink {
 
   private func renew() {
     lose("renewing the connection before its keys are worn out", plainDied: false)
+  }
+
+  /// Ends everything when the plain side is at its end: the kernel sends NBD_CMD_DISC on one connection
+  /// after another, and each lane has the time to pass its own on.
+  func leave() {
+    let deadline = Deadline.after(seconds: Self.leavePatience)
+    for lane in lanes { lane.awaitParked(by: deadline) }
+    end()
   }
 
   /// Ends everything: the lanes' threads, and the connections in an orderly way.

@@ -84,6 +84,11 @@ final class Lane: Sendable {
     while !state.withLock({ $0.parked }) { try? parked.wait(until: .after(seconds: 1)) }
   }
 
+  /// Waits until the relay has parked itself, no longer than until `deadline`.
+  func awaitParked(by deadline: Deadline) {
+    while !state.withLock({ $0.parked }), !deadline.hasPassed { try? parked.wait(until: deadline) }
+  }
+
   /// Whether the kernel, or the client, closed its end. The relay is parked, or was just asked.
   var hasDeadPlainSide: Bool { relay.isPlainDead }
 
