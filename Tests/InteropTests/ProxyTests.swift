@@ -204,7 +204,7 @@ import Testing
   /// nothing is lost of what was queued.
   @Test func slowClientsAndServersCostBoundedMemory() throws {
     let server = try RestartableServer(
-      size: 160 << 20, filters: ["delay"], parameters: ["delay-write=4"])
+      size: 160 << 20, filters: ["delay"], parameters: ["delay-write=12"])
     let mebibyte = 1 << 20
     let data = try randomData(32 << 20)
     let disk = try FileHandle(forWritingTo: URL(fileURLWithPath: server.disk))
@@ -217,13 +217,13 @@ import Testing
         RawClient.header(
           .read, offset: (number % 32) << 20, length: mebibyte, cookie: UInt64(number)))
     }
-    // Writes until no more of them is taken.
+    // Writes until no more of them is taken, long before the first is answered.
     let writer = try RawClient(proxy.socket)
     var queued = 0
     var request: [UInt8] = []
     var number = 0
     var lastTaken = Date()
-    while Date().timeIntervalSince(lastTaken) < 3, number < 128 {
+    while Date().timeIntervalSince(lastTaken) < 2, number < 128 {
       if request.isEmpty {
         request =
           RawClient.header(
