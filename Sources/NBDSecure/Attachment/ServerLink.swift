@@ -176,10 +176,12 @@ final class ServerLink {
   }
 
   /// Ends everything when the plain side is at its end: the kernel sends NBD_CMD_DISC on one connection
-  /// after another, and each lane has the time to pass its own on.
+  /// after another, and where there is a server, each lane has the time to pass its own on.
   func leave() {
-    let deadline = Deadline.after(seconds: Self.leavePatience)
-    for lane in lanes { lane.awaitParked(by: deadline) }
+    if state == .connected {
+      let deadline = Deadline.after(seconds: Self.leavePatience)
+      for lane in lanes { lane.awaitParked(by: deadline) }
+    }
     end()
   }
 

@@ -150,7 +150,7 @@ final class Supervisor {
   }
 
   private func finish(_ ending: Ending) -> Ending {
-    if link.state == .connected { link.leave() } else { link.end() }
+    link.leave()
     switch ending {
     case .detached: log.write(.info, "\(store.device): detached")
     case .deviceLost(let why): log.write(.error, "\(store.device): lost the device: \(why)")

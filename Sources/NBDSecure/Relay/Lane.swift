@@ -81,7 +81,7 @@ final class Lane: Sendable {
   /// Parks the relay and waits until it is.
   func park() {
     relay.stop()
-    while !state.withLock({ $0.parked }) { try? parked.wait(until: .after(seconds: 1)) }
+    awaitParked(by: .never)
   }
 
   /// Waits until the relay has parked itself, no longer than until `deadline`.

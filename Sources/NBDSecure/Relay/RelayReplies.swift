@@ -119,8 +119,7 @@ extension Relay {
       clock.recordLostWrite()
     }
     if !failed || slot.own { clock.publishFlush(of: slot.covers) }
-    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
-    noteFlushNeed(for: 0)
+    releaseJournal(makingRoomFor: 0)
     if slot.own { flushAnswered?() }
   }
 

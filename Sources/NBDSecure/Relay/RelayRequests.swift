@@ -36,10 +36,7 @@ extension Relay {
     guard try resendRequests(over: channel, now: now) else { return }
     if plainReadable, wantsRequests(channel) { try readPlain() }
     // A ring that is full, with no whole request at its end, asks nobody for room: see to it here.
-    if !hasRoom {
-      journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
-      noteFlushNeed(for: 0)
-    }
+    if !hasRoom { releaseJournal(makingRoomFor: 0) }
     while true {
       let before = parsed &+ sent
       stalled = false
@@ -147,8 +144,7 @@ extension Relay {
     let modifies = Self.modifies(request.rawCommand)
     let length = UInt64(Request.size) + (isWrite ? UInt64(request.length) : 0)
     // The headers of reads are in the ring, too, and what is pinned before them keeps them there.
-    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
-    noteFlushNeed(for: length)
+    releaseJournal(makingRoomFor: length)
     if modifies {
       guard !journal.isFull, parsed + length - tail <= UInt64(ring.capacity) else { return false }
     }
@@ -189,9 +185,10 @@ extension Relay {
     return true
   }
 
-  /// Asks for a FLUSH of our own when acknowledged writes fill the window, and for none when they no
-  /// longer do.
-  func noteFlushNeed(for length: UInt64) {
+  /// Lets go of what needs no keeping, and asks for a FLUSH of our own where what is left and a request
+  /// of `length` bytes fill the window; for none where they do not.
+  func releaseJournal(makingRoomFor length: UInt64) {
+    journal.release(flushedThrough: clock.flushedThrough, keepUnflushed: keepsUnflushed)
     let isFull =
       parsed + length - tail > UInt64(settings.flushWindow)
       || journal.count >= journal.capacity / 4 * 3
