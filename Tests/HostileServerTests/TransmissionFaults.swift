@@ -102,8 +102,7 @@ import Testing
     }
     let seen = try run(
       "qemu-io",
-      ["-r", "-f", "raw", "-c", "read -P 0x5a 0 4096", "nbd+unix:///?socket=\(socket)"],
-      timeout: 60)
+      ["-r", "-f", "raw", "-c", "read -P 0x5a 0 4096", "nbd+unix:///?socket=\(socket)"])
     #expect(!seen.stdout.contains("Pattern verification failed"), "\(seen)")
     #expect(seen.seconds < 30 * patience)
     let ending = try #require(Self.endings[fault.name])

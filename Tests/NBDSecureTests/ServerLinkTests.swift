@@ -48,9 +48,7 @@ import Testing
     #expect(load.finish() == nil)
     rig.link.end()
   }
-}
 
-extension ServerLinkTests {
   /// The kernel takes leave on one connection after another: the server hears it on each.
   @Test func takesLeaveOnEachConnection() throws {
     let rig = try LinkRig(lanes: 3)

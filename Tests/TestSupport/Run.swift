@@ -39,7 +39,7 @@ package struct Outcome: Sendable, CustomStringConvertible {
 /// process group is killed when its time is over.
 package func run(
   _ program: String, _ arguments: [String] = [], environment: [String: String] = [:],
-  directory: String? = nil, input: [UInt8] = [], timeout: Double = 150
+  directory: String? = nil, input: [UInt8] = [], timeout: Double = 30 * patience
 ) throws -> Outcome {
   let output = try makePipe()
   let errors = try makePipe()

@@ -9,9 +9,6 @@ cd "$work"
 mkdir mnt
 servers=()
 port=10809
-# How many times longer than on a quiet machine anything may take: several guests share the processors
-# with other tests, and a guest may stand still for seconds. Promptness is told from hanging, no more.
-patience=5
 
 # The first thing that is wrong ends the scenario, with what one wants to know then.
 fail() {
@@ -107,32 +104,6 @@ told() {
   [ "$(cat refused.log)" = "$wanted" ] || fail "${*:3}: said: $(cat refused.log)"
 }
 
-# within SECONDS COMMAND...: repeats the command until it succeeds; so long on a quiet machine.
-within() {
-  local end=$((SECONDS + $1 * patience))
-  shift
-  until "$@"; do
-    [ "$SECONDS" -lt "$end" ] || return 1
-    sleep 0.1
-  done
-}
-
-# bounded SECONDS COMMAND...: the command's own status; a failure of the scenario when it takes longer,
-# on a quiet machine.
-bounded() {
-  local limit=$(($1 * patience)) status=0
-  shift
-  timeout --kill-after=2 "$limit" "$@" || status=$?
-  [ "$status" != 124 ] && [ "$status" != 137 ] || fail "not done after $limit s: $*"
-  return "$status"
-}
-
-# in_time SECONDS BEGIN: no more have passed since BEGIN, a value of $SECONDS, on a quiet machine.
-in_time() {
-  local took=$((SECONDS - $2))
-  [ "$took" -le $(($1 * patience)) ] || fail "it took $took s, not $1"
-}
-
 # fill MIB: a file tree of random files in mnt, and its checksums in sums.
 fill() {
   local each=$(($1 * 1048576 / 32))
@@ -204,5 +175,6 @@ is_state() { [ "$(state "$1")" = "$2" ]; }
 reconnections() { "$bin" status --json "$1" | sed -n 's/^ *"reconnections" : \([0-9]*\),*$/\1/p'; }
 
 here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/waits.sh"
 . "$here/load.sh"
 . "$here/link.sh"

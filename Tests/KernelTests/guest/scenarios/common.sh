@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the scenarios. PROBE names the kernel-probe executable.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../waits.sh"
 PROBE=${PROBE:-$(dirname "${BASH_SOURCE[0]}")/../../../../.build/debug/kernel-probe}
 
 failures=0
@@ -15,22 +16,12 @@ has() { grep "$@" >/dev/null; }
 # expect WHAT WANTED GOT
 expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
 
-# eventually SECONDS COMMAND...: until the command succeeds; so long on a quiet machine (see lib.sh)
-eventually() {
-  local end=$((SECONDS + $1 * 5))
-  shift
-  until "$@"; do
-    [ $SECONDS -lt $end ] || return 1
-    sleep 0.1
-  done
-}
-
 # serve NAME [NBDKIT ARGUMENTS...]: a plain server on /tmp/NAME.sock
 serve() {
   local name=$1
   shift
   nbdkit --unix "/tmp/$name.sock" --pidfile "/tmp/$name.pid" "$@"
-  eventually 10 test -s "/tmp/$name.pid"
+  within 10 test -s "/tmp/$name.pid"
 }
 
 # stop NAME [SIGNAL]

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# How long things may take. Sourced by lib.sh and by scenarios/common.sh, which define fail.
+# shellcheck shell=bash
+
+# How many times longer than on a quiet machine anything may take: several guests share the processors
+# with other tests, and a guest may stand still for seconds. Promptness is told from hanging, no more.
+patience=5
+
+# within SECONDS COMMAND...: repeats the command until it succeeds; so long on a quiet machine.
+within() {
+  local end=$((SECONDS + $1 * patience))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.1
+  done
+}
+
+# bounded SECONDS COMMAND...: the command's own status; a failure of the scenario when it takes longer,
+# on a quiet machine.
+bounded() {
+  local limit=$(($1 * patience)) status=0
+  shift
+  timeout --kill-after=2 "$limit" "$@" || status=$?
+  [ "$status" != 124 ] && [ "$status" != 137 ] || fail "not done after $limit s: $*"
+  return "$status"
+}
+
+# in_time SECONDS BEGIN: no more have passed since BEGIN, a value of $SECONDS, on a quiet machine.
+in_time() {
+  local took=$((SECONDS - $2))
+  [ "$took" -le $(($1 * patience)) ] || fail "it took $took s, not $1"
+}
