@@ -94,5 +94,11 @@ final class RawClient {
     try call(.write, offset: offset, length: bytes.count, payload: bytes).error
   }
 
-  func disconnect() throws { try send(Self.header(.disc, offset: 0, length: 0, cookie: 0)) }
+  /// Takes leave, and waits for the proxy to close its end: the seat is free then, and whoever
+  /// comes next sits there rather than on a connection of its own, whose proof is a FLUSH.
+  func disconnect() throws {
+    try send(Self.header(.disc, offset: 0, length: 0, cookie: 0))
+    var byte: UInt8 = 0
+    guard recv(descriptor, &byte, 1, 0) == 0 else { throw SystemError("recv after NBD_CMD_DISC") }
+  }
 }
