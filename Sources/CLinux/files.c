@@ -51,6 +51,10 @@ static struct flock whole_file(void) {
   return lock;
 }
 
+int clinux_rename_no_replace(const char *old_path, const char *new_path) {
+  return renameat2(AT_FDCWD, old_path, AT_FDCWD, new_path, RENAME_NOREPLACE);
+}
+
 int clinux_lock_exclusive(int fd) {
   struct flock lock = whole_file();
   return fcntl(fd, F_OFD_SETLK, &lock);

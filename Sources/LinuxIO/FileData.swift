@@ -81,10 +81,27 @@ package func syncData(_ file: Int32) throws(Errno) { try check(fdatasync(file)) 
 /// Asks the kernel to drop what it has cached of a file, so that it is read anew.
 package func dropCache(_ file: Int32) { _ = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) }
 
-/// Gives a file another name in its file system, in place of what has that name, on stable storage.
-package func renameDurably(_ old: String, to new: String) throws(Errno) {
-  try unsafe check(rename(old, new))
+/// Gives a file another name in its file system, on stable storage.
+///
+/// - Parameter replacing: take the place of what has that name; otherwise throw `fileExists`.
+package func renameDurably(
+  _ old: String, to new: String, replacing: Bool = true
+) throws(Errno) {
+  if replacing {
+    try unsafe check(rename(old, new))
+  } else {
+    try renameToFreeName(old, new)
+  }
   try syncDirectory(of: new)
+}
+
+private func renameToFreeName(_ old: String, _ new: String) throws(Errno) {
+  do throws(Errno) { try unsafe check(clinux_rename_no_replace(old, new)) } catch {
+    // Some file systems (NFS) cannot do both in one step.
+    guard error == .invalidArgument || error == .noFunction else { throw error }
+    if (try? FileFacts(path: new, followLinks: false)) != nil { throw .fileExists }
+    try unsafe check(rename(old, new))
+  }
 }
 
 /// Makes the names in a file's directory durable.

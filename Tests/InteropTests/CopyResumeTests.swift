@@ -5,15 +5,6 @@ import Testing
 
 /// Copies that are interrupted, and gone on with.
 @Suite(.serialized) struct CopyResumeTests {
-  /// Slow enough to be interrupted, fast enough to wait for.
-  private static let slow = ServerConfiguration(
-    .nbdkit, size: 64 << 20, arguments: ["--filter=rate"], parameters: ["rate=80M"])
-
-  /// Fills a file, in place, with data that has no holes.
-  private func fill(_ path: String) throws {
-    try CopyImage.bytes(64 << 20, seed: 5).write(to: URL(fileURLWithPath: path))
-  }
-
   /// Starts a copy, and kills it when some of it is recorded as done.
   private func interrupt(_ arguments: [String], _ image: CopyImage, sideFile: String) throws {
     let copy = try ChildProcess(nbdSecurePath, ["copy"] + arguments, log: image.file("log"))
@@ -28,12 +19,12 @@ import Testing
 
   @Test func downloadGoesOn() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try fill(server.disk)
+    let server = try SlowServer(seed: 5)
     let out = image.file("back.img")
     try interrupt(["--to", out] + server.endpoint, image, sideFile: out + ".nbd-secure-resume")
     #expect(access(out, F_OK) != 0)
     #expect(access(out + ".nbd-secure-partial", F_OK) == 0)
+    try server.hurry()
     let seen = try nbdSecure(["copy", "-v", "--resume", "--to", out] + server.endpoint)
     #expect(seen.status == 0, "\(seen)")
     #expect(!seen.stderr.contains("from the beginning"), "\(seen)")
@@ -44,10 +35,11 @@ import Testing
   @Test func uploadGoesOn() throws {
     let image = try CopyImage()
     let source = image.file("full.img")
-    try fill(source)
-    let server = try Server(Self.slow)
+    try CopyImage.bytes(64 << 20, seed: 5).write(to: URL(fileURLWithPath: source))
+    let server = try SlowServer(seed: 6)
     let sideFile = source + ".nbd-secure-resume"
     try interrupt(["--from", source] + server.endpoint, image, sideFile: sideFile)
+    try server.hurry()
     let seen = try nbdSecure(
       ["copy", "--resume", "--verify", "--from", source] + server.endpoint)
     #expect(seen.status == 0, "\(seen)")
@@ -56,11 +48,26 @@ import Testing
     #expect(access(sideFile, F_OK) != 0)
   }
 
+  /// What a record calls done is not there when the copy beside it was begun anew, or removed.
+  @Test(arguments: [0, nil]) func recordsSpeakForTheirOwnFile(_ length: Int?) throws {
+    let image = try CopyImage()
+    let server = try SlowServer(seed: 5)
+    let out = image.file("back.img")
+    try interrupt(["--to", out] + server.endpoint, image, sideFile: out + ".nbd-secure-resume")
+    let partial = out + ".nbd-secure-partial"
+    #expect(length.map { truncate(partial, off_t($0)) } ?? unlink(partial) == 0)
+    try server.hurry()
+    let seen = try nbdSecure(["copy", "--resume", "--to", out] + server.endpoint)
+    #expect(seen.status == 0 && seen.stderr.contains("from the beginning"), "\(seen)")
+    #expect(try difference(out, server.disk) == "")
+  }
+
   @Test func notWhereSomethingChanged() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
+    let server = try Server(ServerConfiguration(.nbdkit, size: 64 << 20))
     let out = image.file("back.img")
-    try image.directory.write("back.img.nbd-secure-partial", "x")
+    let partial = try image.directory.write("back.img.nbd-secure-partial", "x")
+    #expect(truncate(partial, 64 << 20) == 0)
     let record = { (server: String, size: Int, flags: Int, done: String) in
       "{\"version\":2,\"direction\":\"download\",\"endpoint\":\"\(server)\","
         + "\"exportSize\":\(size),\"exportFlags\":\(flags),\"done\":\(done)}"
@@ -87,8 +94,7 @@ import Testing
 
   @Test func lostServers() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try fill(server.disk)
+    let server = try SlowServer(seed: 5)
     let out = image.file("back.img")
     let copy = try ChildProcess(
       nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
@@ -116,15 +122,47 @@ import Testing
 
   @Test func oneAtATime() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try fill(server.disk)
+    let server = try SlowServer(seed: 5)
     let out = image.file("back.img")
     let first = try ChildProcess(
       nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 0 })
-    let second = try nbdSecure(["copy", "--to", out] + server.endpoint)
-    #expect(second.deviations(status: 1, saying: ["another copy"]) == [])
+    let record = out + ".nbd-secure-resume"
+    #expect(eventually(within: 10) { ((try? contents(of: record)) ?? Data()).count > 0 })
+    // It does not write its record again meanwhile.
+    first.signal(SIGSTOP)
+    let facts = "/proc/\(first.pid)/stat"
+    #expect(
+      eventually {
+        (try? String(contentsOfFile: facts, encoding: .utf8))?.contains(") T ") ?? false
+      })
+    let recorded = try contents(of: record)
+    for more in [[], ["--resume"]] {
+      let second = try nbdSecure(["copy", "--to", out] + more + server.endpoint)
+      #expect(second.deviations(status: 1, saying: ["another copy"]) == [])
+      #expect(try contents(of: record) == recorded)
+    }
+    first.signal(SIGCONT)
+    try server.hurry()
     #expect(first.wait(timeout: 20) == .exited(0), "\(first.log)")
+    #expect(try difference(out, server.disk) == "")
+  }
+
+  /// A file that was not there when the copy began is not overwritten when it ends.
+  @Test func filesMadeMeanwhileAreKept() throws {
+    let image = try CopyImage()
+    let server = try SlowServer(seed: 5)
+    let out = image.file("back.img")
+    let copy = try ChildProcess(
+      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
+    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 0 })
+    _ = try image.directory.write("back.img", "precious")
+    try server.hurry()
+    #expect(copy.wait(timeout: 20) == .exited(1), "\(copy.log)")
+    #expect(copy.log.contains("made by somebody else"), "\(copy.log)")
+    #expect(copy.log.contains("hint: --resume --force"), "\(copy.log)")
+    #expect(try String(contentsOfFile: out, encoding: .utf8) == "precious")
+    let seen = try nbdSecure(["copy", "--resume", "--force", "--to", out] + server.endpoint)
+    #expect(seen.status == 0 && !seen.stderr.contains("from the beginning"), "\(seen)")
     #expect(try difference(out, server.disk) == "")
   }
 }

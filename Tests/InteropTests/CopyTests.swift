@@ -107,7 +107,7 @@ import Testing
         "tls-creds-x509,id=tls,endpoint=server,dir=\(pki.server),verify-peer=off", "--tls-creds",
         "tls", disk,
       ], log: image.file("log"))
-    #expect(eventually(within: 10) { access(socket, F_OK) == 0 }, "\(server.log)")
+    #expect(eventually(within: 10) { isListening(at: socket) }, "\(server.log)")
     let to = ["--unix", socket, "--tls-hostname", "localhost", "--tls-creds", pki.trustOnly]
     let up = try nbdSecure(["copy", "--verify", "--from", image.path] + to)
     #expect(up.status == 0, "\(up)")
@@ -209,7 +209,7 @@ import Testing
   @Test func progressOnATerminalOnly() throws {
     let image = try CopyImage()
     let server = try Server(
-      ServerConfiguration(.nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=1"]))
+      ServerConfiguration(.nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=6"]))
     try CopyImage.bytes(4096, seed: 9).write(to: URL(fileURLWithPath: server.disk))
     #expect(truncate(server.disk, 16 << 20) == 0)
     let command =

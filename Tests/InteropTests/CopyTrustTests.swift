@@ -7,8 +7,6 @@ import Testing
 /// write, or is told to stop.
 @Suite(.serialized) struct CopyTrustTests {
   private static let partial = ".nbd-secure-partial"
-  private static let slow = ServerConfiguration(
-    .nbdkit, size: 64 << 20, arguments: ["--filter=rate"], parameters: ["rate=80M"])
 
   private func facts(_ path: String) -> stat {
     var found = stat()
@@ -64,8 +62,7 @@ import Testing
 
   @Test func resumingTrustsNobody() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try CopyImage.bytes(64 << 20, seed: 2).write(to: URL(fileURLWithPath: server.disk))
+    let server = try SlowServer(seed: 2)
     let out = image.file("out.img")
     let copy = try ChildProcess(
       nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
@@ -90,6 +87,7 @@ import Testing
       #expect(seen.deviations(status: 64, saying: [said, "another name"]) == [])
       #expect(unlink(image.file("second")) == 0)
     }
+    try server.hurry()
     let seen = try nbdSecure(resume)
     #expect(seen.status == 0, "\(seen)")
     #expect(try difference(out, server.disk) == "")
@@ -137,8 +135,7 @@ import Testing
 
   @Test(arguments: [SIGINT, SIGTERM]) func interruptedByAPerson(_ signal: Int32) throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try CopyImage.bytes(64 << 20, seed: 4).write(to: URL(fileURLWithPath: server.disk))
+    let server = try SlowServer(seed: 4)
     let out = image.file("out.img")
     let copy = try ChildProcess(
       nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
@@ -149,6 +146,7 @@ import Testing
       copy.log
         == "nbd-secure: copy: interrupted\nhint: --resume goes on where this copy was interrupted\n"
     )
+    try server.hurry()
     let seen = try nbdSecure(["copy", "--resume", "--to", out] + server.endpoint)
     #expect(seen.status == 0, "\(seen)")
     #expect(try difference(out, server.disk) == "")
@@ -173,8 +171,7 @@ import Testing
   /// Killed again and again, each time somewhere else, until nothing is left to do.
   @Test func killedAtSeveralPoints() throws {
     let image = try CopyImage()
-    let server = try Server(Self.slow)
-    try CopyImage.bytes(64 << 20, seed: 8).write(to: URL(fileURLWithPath: server.disk))
+    let server = try SlowServer(seed: 8)
     let out = image.file("out.img")
     for number in 0..<5 {
       let copy = try ChildProcess(
@@ -186,6 +183,7 @@ import Testing
       #expect(copy.wait(timeout: 5) == .signalled(SIGKILL), "\(copy.log)")
       #expect(access(out, F_OK) != 0)
     }
+    try server.hurry()
     let seen = try nbdSecure(["copy", "--resume", "--verify", "--to", out] + server.endpoint)
     #expect(seen.status == 0, "\(seen)")
     #expect(try difference(out, server.disk) == "")
@@ -210,7 +208,7 @@ import Testing
   @Test func progressFitsTheTerminal() throws {
     let image = try CopyImage()
     let server = try Server(
-      ServerConfiguration(.nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=1"]))
+      ServerConfiguration(.nbdkit, arguments: ["--filter=delay"], parameters: ["delay-read=6"]))
     try CopyImage.bytes(4096, seed: 9).write(to: URL(fileURLWithPath: server.disk))
     #expect(truncate(server.disk, 16 << 20) == 0)
     let command =

@@ -53,17 +53,7 @@ public struct Copy: Sendable {
     let destination = try CopyDestination(request)
     let (connections, export) = try connect(streaming: destination.kind == .stream)
     let wanted = state(of: export)
-    var done: ByteRanges?
-    if request.resume {
-      let exists = fileExists(destination.partial)
-      done = exists ? try resumed(destination.sideFile, wanted, 0..<export.size) : nil
-      if done == nil {
-        warn("\(destination.path): no interrupted copy: copying from the beginning")
-      }
-    } else if destination.kind == .file {
-      try? OwnFile.remove(destination.sideFile)
-    }
-    let file = try destination.open(size: export.size, keeping: done != nil)
+    let (file, done) = try open(destination, for: wanted)
     let job = try CopyJob(
       request, connections, export, file, length: export.size, done: done ?? ByteRanges(),
       record: destination.kind == .file ? (wanted, destination.sideFile) : nil, warn: warn,
@@ -71,6 +61,28 @@ public struct Copy: Sendable {
     let report = try job.run(since: start)
     try destination.finish()
     return report
+  }
+
+  /// The destination, and what an interrupted copy has done of it; nil where there was none.
+  ///
+  /// The unfinished copy is locked before its record is looked at: what another copy is writing is
+  /// left alone, and what the record says is true of this very file.
+  private func open(
+    _ destination: CopyDestination, for wanted: CopyState
+  ) throws(NBDSecureError) -> (file: LocalFile, done: ByteRanges?) {
+    let size = wanted.exportSize
+    guard destination.kind == .file else { return (try destination.open(size: size), nil) }
+    let partial = try destination.lockPartial(keeping: request.resume)
+    var done: ByteRanges?
+    // Killed before it had its length, it was not begun: a record is of another.
+    if request.resume, (try? length(of: partial.raw)) == size {
+      done = try resumed(destination.sideFile, wanted, 0..<size)
+    }
+    if request.resume, done == nil {
+      warn("\(destination.path): no interrupted copy: copying from the beginning")
+    }
+    let isKept = done != nil
+    return (try destination.open(partial, size: size, keeping: isKept), done)
   }
 
   private func upload(since start: UInt64) throws(NBDSecureError) -> CopyReport {

@@ -12,6 +12,7 @@ struct CopyDestination: Sendable {
 
   let path: String
   let kind: Kind
+  private let replaces: Bool
   private let isStandardOutput: Bool
 
   var partial: String { path + Self.partialSuffix }
@@ -22,6 +23,7 @@ struct CopyDestination: Sendable {
   /// - Throws: `NBDSecureError` with `.usage` for what may not be overwritten.
   init(_ request: CopyRequest) throws(NBDSecureError) {
     isStandardOutput = request.isStandardStream
+    replaces = request.force
     // The target of a link is replaced, not the link, also where it is not there yet.
     path =
       isStandardOutput
@@ -59,20 +61,44 @@ struct CopyDestination: Sendable {
     }
   }
 
-  /// Opens the destination for an export of `size` bytes. With `keeping`, what is in an unfinished
-  /// copy stays.
-  func open(size: UInt64, keeping: Bool) throws(NBDSecureError) -> LocalFile {
-    switch kind {
-    case .stream: return try openStream()
-    case .blockDevice: return try openDevice(size)
-    case .file: break
+  /// Opens a destination that is not a regular file, for an export of `size` bytes.
+  func open(size: UInt64) throws(NBDSecureError) -> LocalFile {
+    kind == .stream ? try openStream() : try openDevice(size)
+  }
+
+  /// Opens and locks the unfinished copy, made anew where it is missing: it and its record are ours
+  /// from here on. With `keeping`, one that is not trusted is refused and not replaced.
+  func lockPartial(keeping: Bool) throws(NBDSecureError) -> Descriptor {
+    try creating { try PartialFile.open(partial, keeping: keeping) }
+  }
+
+  /// The unfinished copy as what is written to, of `size` bytes. Unless it is kept, nothing is left of
+  /// what was there, and of the record first: a record never speaks for what is not there.
+  func open(
+    _ file: consuming Descriptor, size: UInt64, keeping: Bool
+  ) throws(NBDSecureError) -> LocalFile {
+    let raw = file.raw
+    if !keeping { try forgetRecord() }
+    try creating {
+      if !keeping { try setLength(raw, 0) }
+      try setLength(raw, size)
     }
+    return LocalFile(file, name: path, kind: .regular, length: size, isFresh: !keeping)
+  }
+
+  private func forgetRecord() throws(NBDSecureError) {
     do {
-      let file = try PartialFile.open(partial, keeping: keeping)
-      if !keeping { try setLength(file.raw, 0) }
-      try setLength(file.raw, size)
-      return LocalFile(file, name: path, kind: .regular, length: size, isFresh: !keeping)
-    } catch let error as NBDSecureError {
+      try OwnFile.remove(sideFile)
+      try syncDirectory(of: sideFile)
+    } catch {
+      throw NBDSecureError(.other, "\(sideFile): cannot be removed: \(error)", underlying: error)
+    }
+  }
+
+  private func creating<Made: ~Copyable>(
+    _ body: () throws -> Made
+  ) throws(NBDSecureError) -> Made {
+    do { return try body() } catch let error as NBDSecureError {
       throw error
     } catch {
       throw NBDSecureError(
@@ -119,8 +145,12 @@ struct CopyDestination: Sendable {
   func finish() throws(NBDSecureError) {
     guard kind == .file else { return }
     do {
-      try renameDurably(partial, to: path)
+      try renameDurably(partial, to: path, replacing: replaces)
       try OwnFile.remove(sideFile)
+    } catch Errno.fileExists {
+      throw NBDSecureError(
+        .other, "\(path): was made by somebody else during the copy",
+        hint: "--resume --force replaces it with the copy")
     } catch {
       throw NBDSecureError(
         .io, "\(path): cannot be given its name: \(error)", underlying: error)

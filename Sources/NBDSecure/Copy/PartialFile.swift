@@ -9,8 +9,19 @@ enum PartialFile {
   /// - Throws: `NBDSecureError` for one that another copy is writing, or that is to be kept and is
   ///   not trusted; `Errno`.
   static func open(_ path: String, keeping: Bool) throws -> Descriptor {
-    if keeping { try check(FileFacts(path: path, followLinks: false), path) }
-    guard let file = try OwnFile.open(path, keeping: keeping) else {
+    if keeping {
+      do {
+        try check(FileFacts(path: path, followLinks: false), path)
+        return try ours(OwnFile.open(path, keeping: true), path)
+      } catch Errno.noSuchFileOrDirectory {}
+    }
+    return try ours(OwnFile.open(path), path)
+  }
+
+  private static func ours(
+    _ file: consuming Descriptor?, _ path: String
+  ) throws(NBDSecureError) -> Descriptor {
+    guard let file else {
       throw NBDSecureError(
         .other, "\(path): another copy is writing to it",
         hint: "wait until it ends, or copy to another file")

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+
+/// A server of 64 MiB without holes that takes its time until it is told to hurry: whoever copies is
+/// not done before the test has done what it wants to.
+struct SlowServer {
+  private let directory: TemporaryDirectory
+  private let server: Server
+
+  var disk: String { server.disk }
+  var endpoint: [String] { server.endpoint }
+  var process: ChildProcess { server.process }
+
+  /// The first 6 MiB at once, and the rest in 20 s.
+  init(seed: UInt64) throws {
+    directory = try TemporaryDirectory()
+    server = try Server(
+      ServerConfiguration(
+        .nbdkit, size: 64 << 20, arguments: ["--filter=rate"],
+        parameters: ["rate=24M", "rate-file=\(directory.file("rate"))"]))
+    try CopyImage.bytes(64 << 20, seed: seed).write(to: URL(fileURLWithPath: server.disk))
+  }
+
+  /// As fast as it can from now on.
+  func hurry() throws {
+    // In one step: the filter must not see half a number.
+    try directory.write("rate.new", "100G")
+    guard rename(directory.file("rate.new"), directory.file("rate")) == 0 else {
+      throw SystemError("rename")
+    }
+  }
+}
