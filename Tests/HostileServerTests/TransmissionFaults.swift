@@ -59,10 +59,11 @@ import Testing
     #expect(Self.endings.keys.sorted() == TransmissionFault.all.map(\.name).sorted())
   }
 
-  private func endpoint(_ server: FakeServer) throws -> [String] {
-    [
+  private func endpoint(_ server: FakeServer, _ fault: TransmissionFault) throws -> [String] {
+    let isSilent = fault.name.hasSuffix("silence")
+    return [
       "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
-      "--tls-creds", try PKI.shared.get().trustOnly, "--io-timeout", "8",
+      "--tls-creds", try PKI.shared.get().trustOnly, "--io-timeout", isSilent ? "8" : "600",
     ]
   }
 
@@ -70,7 +71,7 @@ import Testing
     let server = try FakeServer(.ipv4) { try fault.play($0, exportSize: 4096) }
     let directory = try TemporaryDirectory()
     let out = directory.file("out")
-    let seen = try nbdSecure(["copy", "--to", out] + endpoint(server))
+    let seen = try nbdSecure(["copy", "--to", out] + endpoint(server, fault))
     let words = ["localhost:\(server.port)"]
     let ending = try #require(Self.endings[fault.name])
     switch ending {
@@ -95,9 +96,9 @@ import Testing
     let socket = directory.file("nbd.sock")
     let proxy = try ChildProcess(
       nbdSecurePath,
-      ["proxy", "--listen", socket, "--reconnect-timeout", "0"] + endpoint(server),
+      ["proxy", "--listen", socket, "--reconnect-timeout", "0"] + endpoint(server, fault),
       log: directory.file("log"))
-    guard eventually(within: 20, { access(socket, F_OK) == 0 }) else {
+    guard eventually(within: 20, { isListening(at: socket) }) else {
       throw SystemError("proxy", because: proxy.log)
     }
     let seen = try run(

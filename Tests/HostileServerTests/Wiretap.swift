@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 
 /// Somebody on the wire between the program and a real server: writes down every byte in either
-/// direction, and may flip one bit of the first connection.
+/// direction, and may flip one bit.
 final class Wiretap: @unchecked Sendable {
   enum Direction: Sendable { case toServer, toClient }
 
@@ -18,19 +18,21 @@ final class Wiretap: @unchecked Sendable {
     }
   }
 
-  /// Where to flip a bit: the direction, and the position from the connection's first byte.
+  /// Where to flip a bit: the direction, and the position from the first byte of the first connection
+  /// that comes so far.
   struct Flip: Sendable {
     let direction: Direction
     let position: Int
     let mask: UInt8
   }
 
+  private let shared = Shared()
   private let server: FakeServer
   private let state = Mutex(Tape())
 
   /// Listens, and passes everything on to the local TCP port.
   init(to port: Int, flip: Flip? = nil) throws {
-    let shared = Shared()
+    let shared = shared
     server = try FakeServer(.ipv4) { client in
       let upstream = try connectLocally(port)
       defer { close(upstream) }
@@ -39,8 +41,10 @@ final class Wiretap: @unchecked Sendable {
         var bytes = bytes
         let start = seen[direction, default: 0]
         seen[direction] = start + bytes.count
-        if let flip, client.index == 0, flip.direction == direction, flip.position >= start,
-          flip.position < start + bytes.count
+        if let flip, flip.direction == direction, flip.position >= start,
+          flip.position < start + bytes.count,
+          shared.flipped.compareExchange(expected: false, desired: true, ordering: .relaxed)
+            .exchanged
         {
           bytes[flip.position - start] ^= flip.mask
         }
@@ -51,12 +55,15 @@ final class Wiretap: @unchecked Sendable {
     shared.owner = self
   }
 
-  private final class Shared: @unchecked Sendable { weak var owner: Wiretap? }
+  private final class Shared: @unchecked Sendable {
+    weak var owner: Wiretap?
+    let flipped = Atomic<Bool>(false)
+  }
 
   var port: Int { server.port }
 
-  /// Connections so far.
-  var connections: Int { server.connections.count }
+  /// The bit was flipped.
+  var hasFlipped: Bool { shared.flipped.load(ordering: .relaxed) }
 
   /// What crossed, once the first connection is over.
   func tape() throws -> Tape {
@@ -87,7 +94,7 @@ extension FakeConnection {
     with upstream: Int32, _ pass: (Wiretap.Direction, [UInt8]) -> [UInt8]
   ) throws {
     var open: [Wiretap.Direction: Bool] = [.toServer: true, .toClient: true]
-    let end = now() + 30
+    let end = now() + 30 * TestSupport.patience
     while open.values.contains(true), now() < end {
       var watched = [
         pollfd(fd: open[.toServer] == true ? socketNumber : -1, events: Int16(POLLIN), revents: 0),

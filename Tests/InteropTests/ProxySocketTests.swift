@@ -27,7 +27,7 @@ import Testing
     let socket = directory.file("s")
     let script = """
       "$0" proxy --listen "$1" "${@:2}" >"$1.out" 2>"$1.err" & pid=$!
-      for _ in {1..100}; do [ -s "$1.out" ] && break; sleep 0.1; done
+      for _ in {1..1000}; do [ -s "$1.out" ] && break; sleep 0.1; done
       [ -S "$1" ] || exit 99
       kill -TERM $pid; wait $pid
       """
@@ -102,7 +102,7 @@ import Testing
     }
     let proxy = try ProxyProcess(server.endpoint, environment: ["NOTIFY_SOCKET": path])
     var watched = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-    #expect(poll(&watched, 1, 5000) == 1)
+    #expect(poll(&watched, 1, 5000 * Int32(patience)) == 1)
     var bytes = [UInt8](repeating: 0, count: 512)
     let count = recv(listener, &bytes, bytes.count, 0)
     #expect(String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).contains("READY=1\n"))

@@ -21,7 +21,7 @@ final class RawClient {
       }
     }
     guard descriptor >= 0, connected == 0 else { throw SystemError("connect \(path)") }
-    var patience = timeval(tv_sec: 20, tv_usec: 0)
+    var patience = timeval(tv_sec: 20 * Int(TestSupport.patience), tv_usec: 0)
     setsockopt(
       descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     guard entering else { return }

@@ -18,16 +18,18 @@ package final class ChildProcess: @unchecked Sendable {
   ) throws {
     logPath = log
     isOurs = true
-    let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
-    let output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-    guard null >= 0, output >= 0 else { throw SystemError("open \(log)") }
-    defer {
-      close(null)
-      close(output)
+    pid = try withSpawning {
+      let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
+      let output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+      defer {
+        close(null)
+        close(output)
+      }
+      guard null >= 0, output >= 0 else { throw SystemError("open \(log)") }
+      return try spawn(
+        program, arguments, environment: environment, directory: directory,
+        descriptors: [null, output, output] + inherited)
     }
-    pid = try spawn(
-      program, arguments, environment: environment, directory: directory,
-      descriptors: [null, output, output] + inherited)
     ProcessRegistry.add(pid)
   }
 

@@ -24,7 +24,7 @@ package let nbdSecurePath =
 /// Runs the program under test.
 package func nbdSecure(
   _ arguments: [String], environment: [String: String] = [:], input: [UInt8] = [],
-  timeout: Double = 30
+  timeout: Double = 30 * patience
 ) throws -> Outcome {
   try run(nbdSecurePath, arguments, environment: environment, input: input, timeout: timeout)
 }
@@ -37,6 +37,6 @@ package func needsNoCredentialsOfTheHost() throws {
 }
 
 /// Runs the program under test.
-package func nbdSecure(_ arguments: String..., timeout: Double = 30) throws -> Outcome {
+package func nbdSecure(_ arguments: String..., timeout: Double = 30 * patience) throws -> Outcome {
   try nbdSecure(arguments, timeout: timeout)
 }

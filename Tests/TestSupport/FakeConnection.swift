@@ -46,7 +46,7 @@ package final class FakeConnection: @unchecked Sendable {
   /// The number of the connection at its server, from 0.
   package let index: Int
   /// How long a receiving step, and the watch after the script, may take.
-  package var patience = 15.0
+  package var patience = 15 * TestSupport.patience
   /// Changes outgoing wire bytes, for corruption under TLS; given the offset since it was set.
   package var tamper: (([UInt8]) -> [UInt8])?
 

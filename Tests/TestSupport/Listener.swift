@@ -48,12 +48,25 @@ package final class Listener: Sendable {
   deinit { close(descriptor) }
 }
 
-/// A loopback TCP port that was free a moment ago, for servers that cannot be handed a socket.
-package func freePort() throws -> Int { try Listener(.ipv4).port }
+/// A TCP port that refuses connections until a server listens on it, for servers that cannot be handed
+/// a socket and allow addresses to be used again (SO_REUSEADDR). It is kept until the tests end: the
+/// system gives it to nobody else, also while no server has it.
+package func freePort() throws -> Int {
+  var address = sockaddr_in6()
+  address.sin6_family = sa_family_t(AF_INET6)
+  // Any address of either family; bound is not listening.
+  (_, address) = try bound(AF_INET6, address, reusable: true)
+  return Int(UInt16(bigEndian: address.sin6_port))
+}
 
-private func bound<Address>(_ family: Int32, _ wanted: Address) throws -> (Int32, Address) {
+private func bound<Address>(
+  _ family: Int32, _ wanted: Address, reusable: Bool = false
+) throws -> (Int32, Address) {
   let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
   guard descriptor >= 0 else { throw SystemError("socket") }
+  var reuse: Int32 = reusable ? 1 : 0
+  setsockopt(
+    descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
   var address = wanted
   var length = socklen_t(MemoryLayout<Address>.size)
   let done = withUnsafeMutablePointer(to: &address) { pointer in

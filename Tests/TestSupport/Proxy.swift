@@ -14,9 +14,8 @@ package final class Proxy: Sendable {
     socketPath = directory.file("proxy.sock")
     let arguments = ["proxy", "--listen", socketPath] + server.endpoint + options
     process = try ChildProcess(nbdSecurePath, arguments, log: directory.file("log"))
-    let ready = eventually(within: 20) {
-      !process.isRunning || isSocket(directory.file("proxy.sock"))
-    }
+    let listening = socketPath + "\n"
+    let ready = eventually(within: 20) { !process.isRunning || log.contains(listening) }
     guard ready, process.isRunning else {
       throw SystemError("nbd-secure proxy", because: process.log)
     }
@@ -33,9 +32,4 @@ package final class Proxy: Sendable {
     process.signal(SIGTERM)
     return process.wait(timeout: 10)
   }
-}
-
-private func isSocket(_ path: String) -> Bool {
-  var facts = stat()
-  return stat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFSOCK
 }

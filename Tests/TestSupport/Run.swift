@@ -18,7 +18,7 @@ package struct Outcome: Sendable, CustomStringConvertible {
   package let stderr: String
   /// Wall-clock time from the start to the end.
   package let seconds: Double
-  /// False when something still held the standard streams a second after the program had ended.
+  /// False when something still held the standard streams seconds after the program had ended.
   package let streamsReleased: Bool
 
   /// The exit status; -1 when the program did not exit by itself.
@@ -41,28 +41,26 @@ package func run(
   _ program: String, _ arguments: [String] = [], environment: [String: String] = [:],
   directory: String? = nil, input: [UInt8] = [], timeout: Double = 30 * patience
 ) throws -> Outcome {
-  let output = try makePipe()
-  let errors = try makePipe()
-  let feed = try makePipe()
   let begin = now()
-  let pid: pid_t
-  do {
-    pid = try spawn(
-      program, arguments, environment: environment, directory: directory,
-      descriptors: [feed.read, output.write, errors.write])
-  } catch {
-    for end in [output.read, output.write, errors.read, errors.write, feed.read, feed.write] {
-      close(end)
+  let (pid, ends) = try withSpawning {
+    let output = try makePipe()
+    let errors = try makePipe()
+    let feed = try makePipe()
+    defer { for end in [feed.read, output.write, errors.write] { close(end) } }
+    do {
+      let pid = try spawn(
+        program, arguments, environment: environment, directory: directory,
+        descriptors: [feed.read, output.write, errors.write])
+      return (pid, (feed: feed.write, output: output.read, errors: errors.read))
+    } catch {
+      for end in [feed.write, output.read, errors.read] { close(end) }
+      throw error
     }
-    throw error
   }
   ProcessRegistry.add(pid)
-  close(feed.read)
-  close(output.write)
-  close(errors.write)
-  var stdin = Feed(descriptor: feed.write, rest: input[...])
-  var stdout = Drain(descriptor: output.read)
-  var stderr = Drain(descriptor: errors.read)
+  var stdin = Feed(descriptor: ends.feed, rest: input[...])
+  var stdout = Drain(descriptor: ends.output)
+  var stderr = Drain(descriptor: ends.errors)
   defer {
     stdin.finish()
     stdout.finish()
@@ -91,7 +89,8 @@ package func run(
         ending = .timedOut
         ended = now()
       }
-    } else if now() - ended > 1 {
+    } else if now() - ended > patience, watched.allSatisfy({ $0.revents == 0 }) {
+      // There was time, and nothing came.
       break
     }
   }

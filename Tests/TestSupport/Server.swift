@@ -153,9 +153,12 @@ package final class Server: Sendable {
             && isListening(port: candidate, socketPath: path, configuration.transport)
         }
         if ready, let pid = launch.daemon {
-          (port, socketPath) = (candidate, path)
-          process = ChildProcess(adopting: pid, log: directory.file("log"))
-          break
+          let daemon = ChildProcess(adopting: pid, log: directory.file("log"))
+          // It writes the file before it has the port.
+          if daemon.isRunning {
+            (port, socketPath, process) = (candidate, path, daemon)
+            break
+          }
         }
         // Another process may have been given the port in between.
         guard attempt < 5 else {
@@ -203,16 +206,25 @@ package final class Server: Sendable {
 
 private func isListening(port: Int, socketPath: String, _ transport: Transport) -> Bool {
   switch transport {
-  case .unix: access(socketPath, F_OK) == 0
+  case .unix: isListening(at: socketPath)
   // A probing connection would leave a child of nbd-server in mid-handshake: ask the kernel.
   case .ipv4, .ipv6:
     ["/proc/net/tcp", "/proc/net/tcp6"].contains { table in
-      let text = (try? String(contentsOfFile: table, encoding: .utf8)) ?? ""
       let wanted = String(format: ":%04X", port)
-      return text.split(separator: "\n").contains { line in
-        let fields = line.split(separator: " ")
-        return fields.count > 3 && fields[1].hasSuffix(wanted) && fields[3] == "0A"
-      }
+      return fields(of: table).contains { $0.count > 3 && $0[1].hasSuffix(wanted) && $0[3] == "0A" }
     }
   }
+}
+
+/// Whether a process of this network namespace listens on a Unix socket: its file is there earlier.
+package func isListening(at socketPath: String) -> Bool {
+  fields(of: "/proc/net/unix").contains { line in
+    // __SO_ACCEPTCON of include/uapi/linux/net.h.
+    line.count > 7 && line[7] == socketPath && UInt32(line[3], radix: 16) == 1 << 16
+  }
+}
+
+private func fields(of table: String) -> [[Substring]] {
+  let text = (try? String(contentsOfFile: table, encoding: .utf8)) ?? ""
+  return text.split(separator: "\n").map { $0.split(separator: " ") }
 }

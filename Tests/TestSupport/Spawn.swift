@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CTestSupport
 import Foundation
+import Synchronization
 
 /// What the harness passes to every program unless told otherwise: nothing of the caller's settings.
 package let cleanEnvironment: [String: String] = [
@@ -24,6 +25,15 @@ package func locate(_ program: String) throws -> String {
     if access(path, X_OK) == 0 { return path }
   }
   throw SystemError(program, because: "not installed; scripts/install-deps installs it")
+}
+
+/// One at a time has descriptors that are meant for a child: another's, begun meanwhile, would have
+/// them, too, until its program runs.
+private let spawning = Mutex(())
+
+/// Makes descriptors for a child, starts it and closes them, while nobody else does so.
+func withSpawning<Made>(_ body: () throws -> Made) throws -> Made {
+  try spawning.withLock { _ in try body() }
 }
 
 /// Starts a program in a session of its own with the given descriptors as its 0, 1, 2, 3…
@@ -66,14 +76,17 @@ package func now() -> Double {
 package let patience = 5.0
 
 /// Polls `condition` until it holds or the time is over, so long on a quiet machine; false when it
-/// never did.
+/// never did. A machine that stands still takes nothing of that time.
 package func eventually(
   within seconds: Double = 10, patience: Double = patience, _ condition: () throws -> Bool
 ) rethrows -> Bool {
-  let end = now() + seconds * patience
+  var end = now() + seconds * patience
   while true {
+    let isLast = now() > end
     if try condition() { return true }
-    if now() > end { return false }
+    if isLast { return false }
+    let before = now()
     usleep(5000)
+    end += max(0, now() - before - 0.1)
   }
 }
