@@ -32,6 +32,10 @@ struct LinkPatience {
   var reconnectTimeout: Double
   /// A connection on which nothing moves for so long is lost, seconds.
   var ioTimeout: Double
+  /// How long all lanes may take to drain once one has, seconds.
+  var drain = ServerLink.drainPatience
+  /// How long lanes may take to pass NBD_CMD_DISC on, seconds.
+  var leave = ServerLink.leavePatience
 }
 
 /// The connections of several lanes to one export, all to one incarnation of the server: they are
@@ -56,10 +60,8 @@ final class ServerLink {
   /// How often the link was lost.
   private(set) var losses = 0
 
-  /// How long all lanes may take to drain once one has, seconds.
-  private static let drainPatience = 5.0
-  /// How long lanes may take to pass NBD_CMD_DISC on, seconds.
-  private static let leavePatience = 2.0
+  fileprivate static let drainPatience = 5.0
+  fileprivate static let leavePatience = 2.0
 
   /// By when all lanes must be drained.
   private var drainBy = Deadline.never
@@ -164,7 +166,7 @@ final class ServerLink {
     guard state == .connected else { return }
     drained += 1
     guard drained >= lanes.count else {
-      if drained == 1 { drainBy = .after(seconds: Self.drainPatience) }
+      if drained == 1 { drainBy = .after(seconds: patience.drain) }
       for lane in lanes { lane.relay.drain() }
       return
     }
@@ -179,7 +181,7 @@ final class ServerLink {
   /// after another, and where there is a server, each lane has the time to pass its own on.
   func leave() {
     if state == .connected {
-      let deadline = Deadline.after(seconds: Self.leavePatience)
+      let deadline = Deadline.after(seconds: patience.leave)
       for lane in lanes { lane.awaitParked(by: deadline) }
     }
     end()
