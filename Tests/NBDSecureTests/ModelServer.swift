@@ -145,9 +145,18 @@ final class ModelServer: @unchecked Sendable {
   private func answer(
     _ wire: any ModelWire, _ mine: Int, _ request: Request, _ payload: [UInt8]
   ) -> Bool {
+    // Sent without the lock: a crash does not wait for a client that takes nothing.
+    guard let reply = carryOut(request, payload, for: wire, mine) else { return false }
+    return reply.isEmpty || wire.send(reply)
+  }
+
+  /// The answer, none where there is none to be; nil when the connection is over.
+  private func carryOut(
+    _ request: Request, _ payload: [UInt8], for wire: any ModelWire, _ mine: Int
+  ) -> [UInt8]? {
     lock.lock()
     defer { lock.unlock() }
-    guard mine == generation else { return false }
+    guard mine == generation else { return nil }
     var data: [UInt8] = []
     var error: NBDError?
     let start = Int(request.offset)
@@ -166,7 +175,7 @@ final class ModelServer: @unchecked Sendable {
     case .writeZeroes, .trim:
       volatile.replaceSubrange(start..<end, with: repeatElement(0, count: end - start))
     case .flush:
-      if ignoresFlush { return true }
+      if ignoresFlush { return [] }
       stable = volatile
     default: error = .einval
     }
@@ -176,7 +185,7 @@ final class ModelServer: @unchecked Sendable {
       if endsAfterWrites == 0 {
         _ = wire.send(reply)
         shutdown(current, Int32(SHUT_RDWR))
-        return false
+        return nil
       }
     }
     if request.command == .read, cut >= 0 {
@@ -186,9 +195,9 @@ final class ModelServer: @unchecked Sendable {
       // At times both come together, at times not.
       Thread.sleep(forTimeInterval: Double.random(in: 0...0.04))
       shutdown(current, Int32(SHUT_RDWR))
-      return false
+      return nil
     }
-    return wire.send(reply)
+    return reply
   }
 }
 
