@@ -48,6 +48,8 @@ protocol ModelWire {
   var hasInput: Bool { get }
   /// Whether it could be sent.
   func send(_ bytes: [UInt8]) -> Bool
+  /// Whether the client has taken all that was sent from its socket.
+  var isAllTaken: Bool { get }
   /// Whether there are keys to renew, and they were.
   func updateKeys(asking: Bool) -> Bool
 }
@@ -69,6 +71,7 @@ private struct PlainWire: ModelWire {
   func send(_ bytes: [UInt8]) -> Bool {
     (try? sendAll(bytes, to: socket, until: .after(seconds: 20))) != nil
   }
+  var isAllTaken: Bool { true }
   func updateKeys(asking: Bool) -> Bool { false }
 }
 
@@ -89,6 +92,11 @@ private final class TLSWire: ModelWire {
   }
   var hasInput: Bool { !buffer.isEmpty || connection.isReadable(within: 0) }
   func send(_ bytes: [UInt8]) -> Bool { (try? connection.send(bytes)) != nil }
+  var isAllTaken: Bool {
+    var count: Int32 = 0
+    // On a Unix socket: what the other end has not read.
+    return ioctl(connection.socketNumber, UInt(TIOCOUTQ), &count) == 0 && count == 0
+  }
   func updateKeys(asking: Bool) -> Bool {
     (try? connection.session?.updateKeys(asking: asking)) != nil
   }

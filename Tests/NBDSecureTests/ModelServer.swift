@@ -47,15 +47,17 @@ final class ModelServer: @unchecked Sendable {
   /// An error for all next writes.
   var writeError: NBDError?
 
-  /// TLS 1.3 KeyUpdates of the server's, at intervals, whether or not there is anything to do.
+  /// TLS 1.3 KeyUpdates of the server's, at intervals, whether or not there is anything to do. GnuTLS
+  /// takes eight a second, by the clock of who receives them, and either side may have stood still: none
+  /// is sent before the last one was taken, and what came in answer.
   var keyUpdates: KeyUpdates {
     get { lock.withLock { updating } }
     set { lock.withLock { updating = newValue } }
   }
   private var updating = KeyUpdates.none
-  /// How many there were.
-  var keyUpdatesSent: Int { lock.withLock { updatesSent } }
-  private var updatesSent = 0
+  /// How many there were: ahead of replies, and with nothing to do.
+  var keyUpdatesSent: (loaded: Int, idle: Int) { lock.withLock { updatesSent } }
+  private var updatesSent = (loaded: 0, idle: 0)
 
   private let link: ModelLink
 
@@ -101,11 +103,17 @@ final class ModelServer: @unchecked Sendable {
     var waiting: [(Request, [UInt8])] = []
     var late: (flush: Request, writes: Int)?
     var lastUpdate = monotonicNanoseconds()
-    /// A client must not take more than eight KeyUpdates a second (GnuTLS).
+    var isTaken = true
     func updateKeys() {
-      guard keyUpdates != .none, monotonicNanoseconds() - lastUpdate > 200_000_000 else { return }
+      guard keyUpdates != .none else { return }
+      isTaken = isTaken || (wire.isAllTaken && !wire.hasInput)
+      guard isTaken, monotonicNanoseconds() - lastUpdate > 250_000_000 else { return }
       lastUpdate = monotonicNanoseconds()
-      if wire.updateKeys(asking: keyUpdates == .asking) { lock.withLock { updatesSent += 1 } }
+      isTaken = false
+      guard wire.updateKeys(asking: keyUpdates == .asking) else { return }
+      lock.withLock {
+        if waiting.isEmpty { updatesSent.idle += 1 } else { updatesSent.loaded += 1 }
+      }
     }
     while true {
       guard let header = wire.receive(Request.size, meanwhile: updateKeys),
