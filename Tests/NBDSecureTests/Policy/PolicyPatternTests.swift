@@ -27,10 +27,11 @@ struct PolicyPatternTests {
 
   @Test func `long patterns end in time`() {
     let pattern = PolicyGlob(String(repeating: "*a", count: PolicyGlob.maximumLength / 2))
-    let start = processorTime()
-    #expect(!pattern.matches(String(repeating: "a", count: 400) + "b"))
+    let work = processorTime {
+      #expect(!pattern.matches(String(repeating: "a", count: 400) + "b"))
+    }
     // Backtracking over every star would not end at all.
-    #expect(processorTime() - start < 10)
+    #expect(work < 10)
   }
 
   /// The parser of the C library is the judge.
