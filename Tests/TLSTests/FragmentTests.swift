@@ -45,8 +45,8 @@ import Testing
     let session = try TLSSession.connected(to: listening, x509())
     let begin = monotonicNanoseconds()
     let error = failure(TLSError.self) { try session.handshake(deadline: .after(seconds: 0.5)) }
-    #expect(error != nil)
-    #expect(Double(monotonicNanoseconds() - begin) / 1e9 < 3)
+    #expect(error?.kind == .deadline, "\(String(describing: error))")
+    #expect(Double(monotonicNanoseconds() - begin) / 1e9 < 60)
     session.shutdownSocket()
   }
 }

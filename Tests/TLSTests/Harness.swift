@@ -80,6 +80,17 @@ func prove(
   return facts
 }
 
+/// The port that `openssl s_server -accept 127.0.0.1:0` says it listens on.
+func acceptedPort(of process: ChildProcess) throws -> Int {
+  var port: Int?
+  _ = eventually(within: 20) {
+    port = process.log.firstMatch(of: /ACCEPT 127\.0\.0\.1:([0-9]+)\n/).flatMap { Int($0.1) }
+    return port != nil || !process.isRunning
+  }
+  guard let port else { throw SystemError("openssl s_server", because: process.log) }
+  return port
+}
+
 /// The error that a body ends with.
 func failure<E: Error>(_ type: E.Type, _ body: () throws -> Void) -> E? {
   do {
