@@ -103,7 +103,8 @@ import Testing
     let seen = try nbdSecure(
       "info", "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
       "--tls-creds", pki.trustOnly, "--connect-timeout", "1")
-    #expect(seen.deviations(status: 75, saying: ["localhost"], within: 3) == [])
+    // Whatever the patience: less than the 30 s of those who name none.
+    #expect(seen.deviations(status: 75, saying: ["localhost"], within: 25 / patience) == [])
     #expect(seen.seconds >= 0.9)
   }
 

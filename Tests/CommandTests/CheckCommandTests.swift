@@ -82,8 +82,8 @@ import Testing
   }
 
   @Test func unknownHostsAndSilentPorts() throws {
-    let unknown = try check(
-      "--hostname", String(repeating: "a", count: 60) + ".example", "--tls-creds", pki.trustOnly)
+    // The system's resolver knows without asking anybody that no name begins so.
+    let unknown = try check("--hostname=-a.example", "--tls-creds", pki.trustOnly)
     #expect(unknown.failures.last?.code == "unknownHost", "\(unknown.outcome)")
     #expect(unknown.outcome.status == unknown.expected(68))
     let port = try freePort()

@@ -135,7 +135,7 @@ import Testing
     let credentials =
       arguments.contains("X509") ? ["--tls-creds", pki.trustOnly] : ["--tls-creds", pki.psk]
     let seen = try nbdSecure(
-      ["info", "--connect-timeout", "5", "--policy", policy] + credentials
+      ["info", "--connect-timeout", "60", "--policy", policy] + credentials
         + arguments.filter { $0 != "X509" }.map {
           $0.replacingOccurrences(of: "PORT", with: "\(server.port)")
         })
