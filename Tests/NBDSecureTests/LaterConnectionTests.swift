@@ -45,7 +45,7 @@ private typealias Wire = TestSupport.Wire
     options.port = server.port
     options.tlsCredentials = pki.trustOnly
     options.policyFiles = [try write(policy: policy)]
-    options.connectTimeout = 10
+    options.connectTimeout = 60
     change(&options)
     return Connector(request: try ConnectionRequest(options))
   }

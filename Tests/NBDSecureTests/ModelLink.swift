@@ -19,7 +19,7 @@ enum ModelLink: String, CaseIterable, Sendable {
     let session = try TLSSession(
       socket: socket, credentials: .x509(.load(directory: pki.trustOnly)),
       identity: ServerIdentity("localhost"), requirements: TLSRequirements())
-    try session.handshake(deadline: .after(seconds: 20))
+    try session.handshake(deadline: .after(seconds: 120))
     return TLSChannel(session, lifetime: lifetime)
   }
 
@@ -69,7 +69,7 @@ private struct PlainWire: ModelWire {
     (try? LinuxIO.wait(socket, for: .read, until: .after(seconds: 0))) != nil
   }
   func send(_ bytes: [UInt8]) -> Bool {
-    (try? sendAll(bytes, to: socket, until: .after(seconds: 20))) != nil
+    (try? sendAll(bytes, to: socket, until: .after(seconds: 120))) != nil
   }
   var isAllTaken: Bool { true }
   func updateKeys(asking: Bool) -> Bool { false }

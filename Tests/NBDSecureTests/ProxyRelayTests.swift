@@ -93,18 +93,23 @@ import Testing
   }
 
   @Test func silentClientIsLetGo() throws {
-    let pair = try SocketPair()
     let export = Export(name: try ExportName("disk"), size: 512, flags: [.hasFlags])
-    let guest = Guest(
-      pair.first, number: 1,
-      negotiation: ServerNegotiation(export: export, blockSizes: .assumed), patience: 0.2,
-      trace: { _ in })
-    guest.advance(found: .read)
-    #expect(!guest.isOver)
-    #expect(guest.deadline != .never)
-    Thread.sleep(forTimeInterval: 0.3)
-    guest.advance(found: [])
-    #expect(guest.isOver)
+    func guest(_ socket: consuming Descriptor, patience: Double) -> Guest {
+      Guest(
+        socket, number: 1, negotiation: ServerNegotiation(export: export, blockSizes: .assumed),
+        patience: patience, trace: { _ in })
+    }
+    let one = try SocketPair()
+    let patient = guest(one.first, patience: 600)
+    patient.advance(found: .read)
+    patient.advance(found: [])
+    #expect(!patient.isOver)
+    #expect(patient.deadline != .never)
+    let other = try SocketPair()
+    let impatient = guest(other.first, patience: 0)
+    #expect(!impatient.isOver)
+    impatient.advance(found: [])
+    #expect(impatient.isOver)
   }
 }
 

@@ -74,13 +74,16 @@ import Testing
     var cuts = SplitMix(seed: 100)
     rig.lane.run()
     let supervisor = ModelSupervisor(rig)
+    var ordered = 0
     try rig.mixedLoad(requests: 2000 * Self.rounds, depth: 128, random: &random) { answered in
-      guard answered % 40 == 0 else { return }
+      // Some of what is answered may have lain ready since before the last cut.
+      guard answered % 40 == 0, rig.server.cutReadAfter < 0 else { return }
+      ordered += 1
       rig.server.cutReadAfter = Int.random(in: 0..<8300, using: &cuts)
     }
     rig.server.cutReadAfter = -1
     let losses = supervisor.finish()
-    #expect(losses.count >= 20)
+    #expect(ordered >= 6 && losses.count >= ordered - 1, "\(losses.count) of \(ordered)")
     #expect(losses.allSatisfy { if case .lost = $0 { true } else { false } })
     #expect(rig.server.contents == rig.model)
   }
@@ -92,7 +95,9 @@ import Testing
     rig.lane.run()
     let supervisor = ModelSupervisor(rig)
     var random = SplitMix(seed: 13)
-    try rig.mixedLoad(requests: 4000 * Self.rounds, depth: 128, random: &random)
+    // However many requests share a record, these make a thousand of them. A shorter life would end
+    // before anything new is sent: what is repeated on a new connection counts, too.
+    try rig.mixedLoad(requests: 10_000 * Self.rounds, depth: 128, random: &random)
     let renewals = supervisor.finish()
     #expect(renewals.count >= 3)
     #expect(renewals.allSatisfy { if case .drained = $0 { true } else { false } })

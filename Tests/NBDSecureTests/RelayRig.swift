@@ -24,7 +24,7 @@ final class RelayRig {
   let lifetime: UInt64?
 
   init(
-    size: Int = 1 << 20, flushWindow: Int = 1 << 20, ioTimeout: Double = 20,
+    size: Int = 1 << 20, flushWindow: Int = 1 << 20, ioTimeout: Double = 600,
     maximumRequest: UInt32 = Relay.Limits.maximumRequest, keepsConnection: Bool = false,
     link: ModelLink = .plain, lifetime: UInt64? = nil
   ) throws {
@@ -57,7 +57,7 @@ final class RelayRig {
     relay.settleUnfinishedReply()
     relay.channel?.cut()
     let channel = try link.channel(over: server.connect(), lifetime: lifetime)
-    let result = try Replay(relays: [relay], channel: channel, idleTimeout: 20).run()
+    let result = try Replay(relays: [relay], channel: channel, idleTimeout: 120).run()
     relay.channel = channel
     relay.beginResend(now: monotonicNanoseconds())
     lane.run()
