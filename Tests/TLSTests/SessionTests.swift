@@ -239,7 +239,7 @@ import Testing
     let isOver = DispatchSemaphore(value: 0)
     let listening = try FakeServer { connection in
       try connection.startTLS(identity)
-      isOver.wait()
+      _ = isOver.wait(timeout: .now() + 60)
     }
     defer {
       listening.stop()
