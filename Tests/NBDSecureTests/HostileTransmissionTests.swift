@@ -107,6 +107,7 @@ import Testing
     options.address = "127.0.0.1"
     options.port = port
     options.tlsCredentials = directory
+    options.connectTimeout = 60
     return try Connector(request: ConnectionRequest(options)).open(.attach(ExportName("")))
   }
 }

@@ -87,6 +87,7 @@ private final class LinkRig {
     options.port = server.port
     options.export = server.configuration.export
     options.tlsCredentials = server.pki.trustOnly
+    options.connectTimeout = 60
     let connector = Connector(request: try ConnectionRequest(options))
     let name = try ExportName(server.configuration.export)
     let connections = try openConnections(connector, goal: .attach(name), count: count)
