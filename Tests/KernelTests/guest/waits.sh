@@ -16,6 +16,12 @@ within() {
   done
 }
 
+# becomes NAME PID: waits until a process has become that program: until then it is the shell that
+# began it, which has opened what it was told to.
+becomes() {
+  within 10 grep -qx -- "$1" "/proc/$2/comm" || fail "process $2 is $(cat "/proc/$2/comm"), not $1"
+}
+
 # bounded SECONDS COMMAND...: the command's own status; a failure of the scenario when it takes longer,
 # on a quiet machine.
 bounded() {
