@@ -51,10 +51,6 @@ static struct flock whole_file(void) {
   return lock;
 }
 
-int clinux_rename_no_replace(const char *old_path, const char *new_path) {
-  return renameat2(AT_FDCWD, old_path, AT_FDCWD, new_path, RENAME_NOREPLACE);
-}
-
 int clinux_lock_exclusive(int fd) {
   struct flock lock = whole_file();
   return fcntl(fd, F_OFD_SETLK, &lock);
@@ -64,6 +60,10 @@ int clinux_lock_probe(int fd) {
   struct flock lock = whole_file();
   if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
   return lock.l_type != F_UNLCK;
+}
+
+int clinux_rename_no_replace(const char *old_path, const char *new_path) {
+  return renameat2(AT_FDCWD, old_path, AT_FDCWD, new_path, RENAME_NOREPLACE);
 }
 
 int clinux_list_directory(const char *path, void *context,

@@ -99,7 +99,7 @@ private func renameToFreeName(_ old: String, _ new: String) throws(Errno) {
   do throws(Errno) { try unsafe check(clinux_rename_no_replace(old, new)) } catch {
     // Some file systems (NFS) cannot do both in one step.
     guard error == .invalidArgument || error == .noFunction else { throw error }
-    if (try? FileFacts(path: new, followLinks: false)) != nil { throw .fileExists }
+    guard try FileFacts.ofName(new) == nil else { throw .fileExists }
     try unsafe check(rename(old, new))
   }
 }

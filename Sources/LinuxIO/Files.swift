@@ -82,6 +82,14 @@ package struct FileFacts: Hashable, Sendable {
     try unsafe check(clinux_stat(path, followLinks ? 1 : 0, &raw))
     self.init(raw)
   }
+
+  /// Of what has a name, a symbolic link itself; nil when nothing has.
+  static func ofName(_ path: String) throws(Errno) -> FileFacts? {
+    do { return try FileFacts(path: path, followLinks: false) } catch {
+      if error == .noSuchFileOrDirectory { return nil }
+      throw error
+    }
+  }
 }
 
 /// A whole file, read through one descriptor so that the facts belong to the bytes.

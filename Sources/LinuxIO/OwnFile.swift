@@ -16,7 +16,7 @@ package enum OwnFile {
   package static func open(_ path: String, keeping: Bool = false) throws(Errno) -> Descriptor? {
     // Others may come and go with the name in between; nobody does so for long.
     for _ in 0..<8 {
-      if let facts = try facts(of: path), reason(against: facts) != nil {
+      if let facts = try FileFacts.ofName(path), reason(against: facts) != nil {
         guard !keeping else { throw .permissionDenied }
         try removeFile(path)
       }
@@ -31,7 +31,7 @@ package enum OwnFile {
       guard try lockExclusively(file.raw) else { return nil }
       let opened = try FileFacts(of: file.raw)
       // Whoever had the lock before us may have given the file another name.
-      guard let named = try facts(of: path), named.isSameFile(as: opened),
+      guard let named = try FileFacts.ofName(path), named.isSameFile(as: opened),
         reason(against: opened) == nil
       else { continue }
       return file
@@ -84,15 +84,8 @@ package enum OwnFile {
   package static func remove(_ path: String) throws(Errno) {
     try removeFile(path)
     let temporary = path + suffix
-    guard try facts(of: temporary) != nil, let leftover = try open(temporary) else { return }
+    guard try FileFacts.ofName(temporary) != nil, let leftover = try open(temporary) else { return }
     // Locked until it is gone: whoever writes next does not begin with it.
     try withExtendedLifetime(leftover) { () throws(Errno) in _ = try removeFile(temporary) }
-  }
-
-  private static func facts(of path: String) throws(Errno) -> FileFacts? {
-    do { return try FileFacts(path: path, followLinks: false) } catch {
-      if error == .noSuchFileOrDirectory { return nil }
-      throw error
-    }
   }
 }

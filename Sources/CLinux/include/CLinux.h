@@ -29,10 +29,10 @@ int64_t clinux_seek_hole(int fd, int64_t offset);
 int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 /* An open-file-description lock over the whole file; a probe returns 1 when someone holds one. */
 int clinux_lock_exclusive(int fd);
+int clinux_lock_probe(int fd);
 /* rename(2) that fails with EEXIST where something has the new name; EINVAL where the file system
    cannot. */
 int clinux_rename_no_replace(const char *old_path, const char *new_path);
-int clinux_lock_probe(int fd);
 /* Lists a directory: calls back with each name but "." and "..". Returns 0, or -1 with errno. */
 int clinux_list_directory(const char *path, void *context,
                           void (*each)(void *context, const char *name));

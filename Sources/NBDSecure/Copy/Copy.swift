@@ -81,8 +81,7 @@ public struct Copy: Sendable {
     if request.resume, done == nil {
       warn("\(destination.path): no interrupted copy: copying from the beginning")
     }
-    let isKept = done != nil
-    return (try destination.open(partial, size: size, keeping: isKept), done)
+    return (try destination.open(partial, size: size, keeping: done != nil), done)
   }
 
   private func upload(since start: UInt64) throws(NBDSecureError) -> CopyReport {
