@@ -71,7 +71,8 @@ let package = Package(
     .testTarget(name: "NBDProtocolTests", dependencies: ["NBDProtocol"], swiftSettings: testing),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: testing),
     .testTarget(
-      name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel"], swiftSettings: testing),
+      name: "LinuxIOTests", dependencies: ["LinuxIO", "NBDKernel", "TestSupport"],
+      swiftSettings: testing),
     .testTarget(
       name: "NBDSecureTests",
       dependencies: ["NBDSecure", "NBDProtocol", "LinuxIO", "NBDKernel", "TLS", "TestSupport"],

@@ -179,5 +179,15 @@ extension Fault.Aftermath {
   }
 }
 
+extension FakeConnection {
+  /// Begins a handshake that the client does not get to its end, and gives it up after so many seconds.
+  func startTLSInVain(for seconds: Double) {
+    let usual = patience
+    defer { patience = usual }
+    patience = seconds
+    try? startTLS(PKI.shared.get().identity)
+  }
+}
+
 /// What a session of TLS 1.2 alone is made with.
 let onlyTLS12 = "NORMAL:-VERS-ALL:+VERS-TLS1.2"

@@ -25,10 +25,7 @@ import Testing
       try $0.send(ack)
       $0.fault()
       $0.cut(after: bytes)
-      let usual = $0.patience
-      $0.patience = 0.5
-      try? $0.startTLS(PKI.shared.get().identity)
-      $0.patience = usual
+      $0.startTLSInVain(for: 0.5)
       $0.shutdownWrite()
     }
   }

@@ -60,10 +60,9 @@ import Testing
   }
 
   private func endpoint(_ server: FakeServer, _ fault: TransmissionFault) throws -> [String] {
-    let isSilent = fault.name.hasSuffix("silence")
-    return [
+    [
       "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(server.port)",
-      "--tls-creds", try PKI.shared.get().trustOnly, "--io-timeout", isSilent ? "8" : "600",
+      "--tls-creds", try PKI.shared.get().trustOnly, "--io-timeout", fault.isSilent ? "8" : "600",
     ]
   }
 
@@ -92,18 +91,10 @@ import Testing
 
   @Test(arguments: TransmissionFault.all) func proxyTells(_ fault: TransmissionFault) throws {
     let server = try FakeServer(.ipv4) { try fault.play($0) }
-    let directory = try TemporaryDirectory()
-    let socket = directory.file("nbd.sock")
-    let proxy = try ChildProcess(
-      nbdSecurePath,
-      ["proxy", "--listen", socket, "--reconnect-timeout", "0"] + endpoint(server, fault),
-      log: directory.file("log"))
-    guard eventually(within: 20, { isListening(at: socket) }) else {
-      throw SystemError("proxy", because: proxy.log)
-    }
+    let proxy = try ProxyProcess(["--reconnect-timeout", "0"] + endpoint(server, fault))
     let seen = try run(
       "qemu-io",
-      ["-r", "-f", "raw", "-c", "read -P 0x5a 0 4096", "nbd+unix:///?socket=\(socket)"])
+      ["-r", "-f", "raw", "-c", "read -P 0x5a 0 4096", proxy.uri])
     #expect(!seen.stdout.contains("Pattern verification failed"), "\(seen)")
     #expect(seen.seconds < 30 * patience)
     let ending = try #require(Self.endings[fault.name])
@@ -112,9 +103,9 @@ import Testing
       if case .lost = ending {
         #expect(seen.stdout.contains("read failed: Input/output error"), "\(seen)")
       }
-      #expect(proxy.wait(timeout: 30) == .exited(74), "\(proxy.log)")
+      #expect(proxy.process.wait(timeout: 30) == .exited(74), "\(proxy.log)")
       let line = proxy.log.split(separator: "\n").last { $0.hasPrefix("nbd-secure: ") } ?? ""
-      for word in ["\(socket): lost localhost:\(server.port)"] + said {
+      for word in ["\(proxy.socket): lost localhost:\(server.port)"] + said {
         #expect(line.contains(word), "\(proxy.log)")
       }
       try expectSilence(server)
@@ -124,8 +115,8 @@ import Testing
       #expect(seen.stdout.contains("read 4096/4096 bytes"), "\(seen)")
       #expect(!seen.stdout.contains("failed"), "\(seen)")
     }
-    proxy.signal(SIGTERM)
-    #expect(proxy.wait(timeout: 30) == .exited(0), "\(proxy.log)")
+    proxy.process.signal(SIGTERM)
+    #expect(proxy.process.wait(timeout: 30) == .exited(0), "\(proxy.log)")
   }
 
   /// After the lie the server hears nothing but, in TLS, that it is over; and nobody comes again.

@@ -9,30 +9,21 @@ import Testing
   private static let byte: UInt8 = 0x5a
   private static let size = 256 << 10
 
-  /// A proxy in front of a port, ended with the value.
-  private final class Proxy {
-    let process: ChildProcess
-    private let directory: TemporaryDirectory
+  /// A proxy in front of a port.
+  private func proxy(
+    to port: Int, _ security: [String], _ options: [String] = []
+  ) throws -> ProxyProcess {
+    try ProxyProcess(
+      [
+        "--hostname", "localhost", "--address", "127.0.0.1", "--port", "\(port)", "--export",
+        "disk",
+      ]
+        + security + options)
+  }
 
-    init(to port: Int, _ security: [String], _ options: [String] = []) throws {
-      directory = try TemporaryDirectory()
-      process = try ChildProcess(
-        nbdSecurePath,
-        ["proxy", "--listen", directory.file("nbd.sock"), "--hostname", "localhost"]
-          + ["--address", "127.0.0.1", "--port", "\(port)", "--export", "disk"] + security
-          + options,
-        log: directory.file("log"))
-      let path = directory.file("nbd.sock")
-      guard eventually(within: 20, { isListening(at: path) }) else {
-        throw SystemError("proxy", because: process.log)
-      }
-    }
-
-    func io(_ commands: String...) throws -> Outcome {
-      let uri = "nbd+unix:///disk?socket=" + directory.file("nbd.sock")
-      return try run(
-        "qemu-io", ["-f", "raw"] + commands.flatMap { ["-c", $0] } + [uri])
-    }
+  private func io(_ proxy: ProxyProcess, _ commands: String...) throws -> Outcome {
+    let uri = "nbd+unix:///disk?socket=\(proxy.socket)"
+    return try run("qemu-io", ["-f", "raw"] + commands.flatMap { ["-c", $0] } + [uri])
   }
 
   @Test(arguments: [
@@ -42,10 +33,10 @@ import Testing
   func dataNeverCrossesInTheClear(_ tls: ServerTLS) throws {
     let server = try Server(ServerConfiguration(.nbdkit, tls: tls, export: "disk", size: 1 << 20))
     let tap = try Wiretap(to: server.port)
-    let proxy = try Proxy(to: tap.port, server.credentials)
-    let seen = try proxy.io(
-      "write -P \(Self.byte) 0 \(Self.size)", "flush", "read -P \(Self.byte) 0 \(Self.size)")
-    #expect(seen.status == 0 && !seen.stdout.contains("failed"), "\(seen)\n\(proxy.process.log)")
+    let proxy = try proxy(to: tap.port, server.credentials)
+    let seen = try io(
+      proxy, "write -P \(Self.byte) 0 \(Self.size)", "flush", "read -P \(Self.byte) 0 \(Self.size)")
+    #expect(seen.status == 0 && !seen.stdout.contains("failed"), "\(seen)\n\(proxy.log)")
     proxy.process.stop()
     let marker = Data(repeating: Self.byte, count: 32)
     let tape = try tap.tape()
@@ -66,13 +57,13 @@ import Testing
       let tap = try Wiretap(
         to: server.port,
         flip: Wiretap.Flip(direction: direction, position: position, mask: 1 << UInt8(number % 8)))
-      let proxy = try Proxy(to: tap.port, server.credentials)
+      let proxy = try proxy(to: tap.port, server.credentials)
       let value = Int(Self.byte) + number
-      let seen = try proxy.io(
-        "write -P \(value) 0 \(Self.size)", "flush", "read -P \(value) 0 \(Self.size)")
-      #expect(seen.status == 0 && !seen.stdout.contains("failed"), "\(seen)\n\(proxy.process.log)")
+      let seen = try io(
+        proxy, "write -P \(value) 0 \(Self.size)", "flush", "read -P \(value) 0 \(Self.size)")
+      #expect(seen.status == 0 && !seen.stdout.contains("failed"), "\(seen)\n\(proxy.log)")
       #expect(tap.hasFlipped)
-      #expect(proxy.process.log.contains("reconnected"), "the flipped bit went unnoticed")
+      #expect(proxy.log.contains("reconnected"), "the flipped bit went unnoticed")
       let disk = try Data(contentsOf: URL(fileURLWithPath: server.disk))
       #expect(disk.prefix(Self.size).allSatisfy { $0 == UInt8(value) })
     }
@@ -101,12 +92,12 @@ import Testing
       try connection.receive(28)
       connection.abort()
     }
-    let proxy = try Proxy(
+    let proxy = try proxy(
       to: server.port, ["--tls-creds", pki.trustOnly], ["--reconnect-timeout", "2"])
-    let seen = try proxy.io("read 0 4096")
-    #expect(seen.stdout.contains("read failed"), "\(seen)\n\(proxy.process.log)")
+    let seen = try io(proxy, "read 0 4096")
+    #expect(seen.stdout.contains("read failed"), "\(seen)\n\(proxy.log)")
     #expect(
-      eventually { proxy.process.log.contains("cannot reconnect") }, "\(proxy.process.log)")
+      eventually { proxy.log.contains("cannot reconnect") }, "\(proxy.log)")
     proxy.process.stop()
     let later = server.connections.dropFirst()
     #expect(!later.isEmpty)

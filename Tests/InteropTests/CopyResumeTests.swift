@@ -5,31 +5,17 @@ import Testing
 
 /// Copies that are interrupted, and gone on with.
 @Suite(.serialized) struct CopyResumeTests {
-  /// Starts a copy, and kills it when some of it is recorded as done.
-  private func interrupt(_ arguments: [String], _ image: CopyImage, sideFile: String) throws {
-    let copy = try ChildProcess(nbdSecurePath, ["copy"] + arguments, log: image.file("log"))
-    let recorded = eventually(within: 20) {
-      let text = (try? String(contentsOfFile: sideFile, encoding: .utf8)) ?? ""
-      return text.contains("[[")
-    }
-    #expect(recorded, "\(copy.log)")
-    copy.signal(SIGKILL)
-    #expect(copy.wait(timeout: 5) == .signalled(SIGKILL), "\(copy.log)")
-  }
-
   @Test func downloadGoesOn() throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 5)
-    let out = image.file("back.img")
-    try interrupt(["--to", out] + server.endpoint, image, sideFile: out + ".nbd-secure-resume")
-    #expect(access(out, F_OK) != 0)
-    #expect(access(out + ".nbd-secure-partial", F_OK) == 0)
-    try server.hurry()
-    let seen = try nbdSecure(["copy", "-v", "--resume", "--to", out] + server.endpoint)
+    let copy = try SlowDownload(seed: 5)
+    interrupt(copy.process, recording: copy.record)
+    #expect(access(copy.out, F_OK) != 0)
+    #expect(access(copy.partial, F_OK) == 0)
+    try copy.server.hurry()
+    let seen = try copy.again(["-v", "--resume"])
     #expect(seen.status == 0, "\(seen)")
     #expect(!seen.stderr.contains("from the beginning"), "\(seen)")
-    #expect(try difference(out, server.disk) == "")
-    #expect(image.names.filter { $0.contains("nbd-secure") } == [])
+    #expect(try difference(copy.out, copy.server.disk) == "")
+    #expect(copy.image.names.filter { $0.contains("nbd-secure") } == [])
   }
 
   @Test func uploadGoesOn() throws {
@@ -38,7 +24,9 @@ import Testing
     try CopyImage.bytes(64 << 20, seed: 5).write(to: URL(fileURLWithPath: source))
     let server = try SlowServer(seed: 6)
     let sideFile = source + ".nbd-secure-resume"
-    try interrupt(["--from", source] + server.endpoint, image, sideFile: sideFile)
+    let copy = try ChildProcess(
+      nbdSecurePath, ["copy", "--from", source] + server.endpoint, log: image.file("log"))
+    interrupt(copy, recording: sideFile)
     try server.hurry()
     let seen = try nbdSecure(
       ["copy", "--resume", "--verify", "--from", source] + server.endpoint)
@@ -50,16 +38,13 @@ import Testing
 
   /// What a record calls done is not there when the copy beside it was begun anew, or removed.
   @Test(arguments: [0, nil]) func recordsSpeakForTheirOwnFile(_ length: Int?) throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 5)
-    let out = image.file("back.img")
-    try interrupt(["--to", out] + server.endpoint, image, sideFile: out + ".nbd-secure-resume")
-    let partial = out + ".nbd-secure-partial"
-    #expect(length.map { truncate(partial, off_t($0)) } ?? unlink(partial) == 0)
-    try server.hurry()
-    let seen = try nbdSecure(["copy", "--resume", "--to", out] + server.endpoint)
+    let copy = try SlowDownload(seed: 5)
+    interrupt(copy.process, recording: copy.record)
+    #expect(length.map { truncate(copy.partial, off_t($0)) } ?? unlink(copy.partial) == 0)
+    try copy.server.hurry()
+    let seen = try copy.again(["--resume"])
     #expect(seen.status == 0 && seen.stderr.contains("from the beginning"), "\(seen)")
-    #expect(try difference(out, server.disk) == "")
+    #expect(try difference(copy.out, copy.server.disk) == "")
   }
 
   @Test func notWhereSomethingChanged() throws {
@@ -93,18 +78,14 @@ import Testing
   }
 
   @Test func lostServers() throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 5)
-    let out = image.file("back.img")
-    let copy = try ChildProcess(
-      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 4 << 20 })
-    server.process.signal(SIGKILL)
-    #expect(copy.wait(timeout: 10) == .exited(74), "\(copy.log)")
+    let copy = try SlowDownload(seed: 5)
+    #expect(eventually(within: 10) { allocated(copy.partial) > 4 << 20 })
+    copy.server.process.signal(SIGKILL)
+    #expect(copy.process.wait(timeout: 10) == .exited(74), "\(copy.log)")
     #expect(copy.log.contains("connection lost"), "\(copy.log)")
     #expect(copy.log.contains("hint: --resume"), "\(copy.log)")
-    #expect(access(out, F_OK) != 0)
-    let record = try String(contentsOfFile: out + ".nbd-secure-resume", encoding: .utf8)
+    #expect(access(copy.out, F_OK) != 0)
+    let record = try String(contentsOfFile: copy.record, encoding: .utf8)
     #expect(record.contains("[["), "\(record)")
   }
 
@@ -121,48 +102,34 @@ import Testing
   }
 
   @Test func oneAtATime() throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 5)
-    let out = image.file("back.img")
-    let first = try ChildProcess(
-      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    let record = out + ".nbd-secure-resume"
-    #expect(eventually(within: 10) { ((try? contents(of: record)) ?? Data()).count > 0 })
+    let first = try SlowDownload(seed: 5)
+    #expect(eventually(within: 10) { ((try? contents(of: first.record)) ?? Data()).count > 0 })
     // It does not write its record again meanwhile.
-    first.signal(SIGSTOP)
-    let facts = "/proc/\(first.pid)/stat"
-    #expect(
-      eventually {
-        (try? String(contentsOfFile: facts, encoding: .utf8))?.contains(") T ") ?? false
-      })
-    let recorded = try contents(of: record)
-    for more in [[], ["--resume"]] {
-      let second = try nbdSecure(["copy", "--to", out] + more + server.endpoint)
+    #expect(first.process.pause())
+    let recorded = try contents(of: first.record)
+    for options in [[], ["--resume"]] {
+      let second = try first.again(options)
       #expect(second.deviations(status: 1, saying: ["another copy"]) == [])
-      #expect(try contents(of: record) == recorded)
+      #expect(try contents(of: first.record) == recorded)
     }
-    first.signal(SIGCONT)
-    try server.hurry()
-    #expect(first.wait(timeout: 20) == .exited(0), "\(first.log)")
-    #expect(try difference(out, server.disk) == "")
+    first.process.signal(SIGCONT)
+    try first.server.hurry()
+    #expect(first.process.wait(timeout: 20) == .exited(0), "\(first.log)")
+    #expect(try difference(first.out, first.server.disk) == "")
   }
 
   /// A file that was not there when the copy began is not overwritten when it ends.
   @Test func filesMadeMeanwhileAreKept() throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 5)
-    let out = image.file("back.img")
-    let copy = try ChildProcess(
-      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    #expect(eventually(within: 10) { allocated(out + ".nbd-secure-partial") > 0 })
-    _ = try image.directory.write("back.img", "precious")
-    try server.hurry()
-    #expect(copy.wait(timeout: 20) == .exited(1), "\(copy.log)")
+    let copy = try SlowDownload(seed: 5)
+    #expect(eventually(within: 10) { allocated(copy.partial) > 0 })
+    try copy.image.directory.write("back.img", "precious")
+    try copy.server.hurry()
+    #expect(copy.process.wait(timeout: 20) == .exited(1), "\(copy.log)")
     #expect(copy.log.contains("made by somebody else"), "\(copy.log)")
     #expect(copy.log.contains("hint: --resume --force"), "\(copy.log)")
-    #expect(try String(contentsOfFile: out, encoding: .utf8) == "precious")
-    let seen = try nbdSecure(["copy", "--resume", "--force", "--to", out] + server.endpoint)
+    #expect(try String(contentsOfFile: copy.out, encoding: .utf8) == "precious")
+    let seen = try copy.again(["--resume", "--force"])
     #expect(seen.status == 0 && !seen.stderr.contains("from the beginning"), "\(seen)")
-    #expect(try difference(out, server.disk) == "")
+    #expect(try difference(copy.out, copy.server.disk) == "")
   }
 }

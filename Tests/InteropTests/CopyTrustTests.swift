@@ -61,36 +61,25 @@ import Testing
   }
 
   @Test func resumingTrustsNobody() throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 2)
-    let out = image.file("out.img")
-    let copy = try ChildProcess(
-      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    let record = out + ".nbd-secure-resume"
-    #expect(
-      eventually(within: 20) {
-        ((try? String(contentsOfFile: record, encoding: .utf8)) ?? "").contains("[[")
-      })
-    copy.signal(SIGKILL)
-    _ = copy.wait(timeout: 5)
-    let resume = ["copy", "--resume", "--to", out] + server.endpoint
-    for (file, said) in [(out + Self.partial, "partial"), (record, "resume")] {
+    let copy = try SlowDownload(seed: 2)
+    interrupt(copy.process, recording: copy.record)
+    for (file, said) in [(copy.partial, "partial"), (copy.record, "resume")] {
       #expect(chmod(file, 0o666) == 0)
-      var seen = try nbdSecure(resume)
+      var seen = try copy.again(["--resume"])
       #expect(
         seen.deviations(
           status: 64, saying: [said, "others can write to it"], hinting: "leave out --resume")
           == [])
       #expect(chmod(file, 0o600) == 0)
-      #expect(link(file, image.file("second")) == 0)
-      seen = try nbdSecure(resume)
+      #expect(link(file, copy.image.file("second")) == 0)
+      seen = try copy.again(["--resume"])
       #expect(seen.deviations(status: 64, saying: [said, "another name"]) == [])
-      #expect(unlink(image.file("second")) == 0)
+      #expect(unlink(copy.image.file("second")) == 0)
     }
-    try server.hurry()
-    let seen = try nbdSecure(resume)
+    try copy.server.hurry()
+    let seen = try copy.again(["--resume"])
     #expect(seen.status == 0, "\(seen)")
-    #expect(try difference(out, server.disk) == "")
+    #expect(try difference(copy.out, copy.server.disk) == "")
   }
 
   @Test func danglingLinksAreFollowed() throws {
@@ -134,22 +123,18 @@ import Testing
   }
 
   @Test(arguments: [SIGINT, SIGTERM]) func interruptedByAPerson(_ signal: Int32) throws {
-    let image = try CopyImage()
-    let server = try SlowServer(seed: 4)
-    let out = image.file("out.img")
-    let copy = try ChildProcess(
-      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
-    #expect(eventually(within: 20) { access(out + ".nbd-secure-resume", F_OK) == 0 })
-    copy.signal(signal)
-    #expect(copy.wait(timeout: 10) == .signalled(signal), "\(copy.log)")
+    let copy = try SlowDownload(seed: 4)
+    #expect(eventually(within: 20) { access(copy.record, F_OK) == 0 })
+    copy.process.signal(signal)
+    #expect(copy.process.wait(timeout: 10) == .signalled(signal), "\(copy.log)")
     #expect(
       copy.log
         == "nbd-secure: copy: interrupted\nhint: --resume goes on where this copy was interrupted\n"
     )
-    try server.hurry()
-    let seen = try nbdSecure(["copy", "--resume", "--to", out] + server.endpoint)
+    try copy.server.hurry()
+    let seen = try copy.again(["--resume"])
     #expect(seen.status == 0, "\(seen)")
-    #expect(try difference(out, server.disk) == "")
+    #expect(try difference(copy.out, copy.server.disk) == "")
   }
 
   /// Neither whole blocks nor whole pieces.

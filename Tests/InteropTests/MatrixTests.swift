@@ -34,7 +34,7 @@ struct Cell: Sendable, CustomStringConvertible {
 
   private func transmit(_ server: Server) throws {
     let directory = try TemporaryDirectory()
-    let proxy = try Proxy(server)
+    let proxy = try ProxyProcess(server.endpoint)
     var generator = SystemRandomNumberGenerator()
     let data = (0..<server.configuration.size / 8).flatMap { _ in Wire.be(generator.next()) }
     let file = try directory.write("data", data)
@@ -46,7 +46,8 @@ struct Cell: Sendable, CustomStringConvertible {
     let read = try run("nbdcopy", [proxy.uri, back])
     #expect(read.status == 0, "\(read)\n\(proxy.log)")
     #expect(try Data(contentsOf: URL(fileURLWithPath: back)) == Data(data))
-    #expect(proxy.stop() == .exited(0))
+    proxy.process.signal(SIGTERM)
+    #expect(proxy.process.wait(timeout: 10) == .exited(0))
   }
 
   private func list(_ server: Server) throws {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import TestSupport
+import Testing
 
 /// A server of 64 MiB without holes that takes its time until it is told to hurry: whoever copies is
 /// not done before the test has done what it wants to.
@@ -30,4 +31,40 @@ struct SlowServer {
       throw SystemError("rename")
     }
   }
+}
+
+/// A download from a slow server, in the background.
+struct SlowDownload {
+  let image: CopyImage
+  let server: SlowServer
+  /// The file that it is to make.
+  let out: String
+  let process: ChildProcess
+
+  var partial: String { out + ".nbd-secure-partial" }
+  var record: String { out + ".nbd-secure-resume" }
+  var log: String { process.log }
+
+  init(seed: UInt64) throws {
+    image = try CopyImage()
+    server = try SlowServer(seed: seed)
+    out = image.file("back.img")
+    process = try ChildProcess(
+      nbdSecurePath, ["copy", "--to", out] + server.endpoint, log: image.file("log"))
+  }
+
+  /// Another copy to the same file, with these options.
+  func again(_ options: [String]) throws -> Outcome {
+    try nbdSecure(["copy"] + options + ["--to", out] + server.endpoint)
+  }
+}
+
+/// Kills a copy when some of it is recorded as done.
+func interrupt(_ copy: ChildProcess, recording record: String) {
+  let isRecorded = eventually(within: 20) {
+    ((try? String(contentsOfFile: record, encoding: .utf8)) ?? "").contains("[[")
+  }
+  #expect(isRecorded, "\(copy.log)")
+  copy.signal(SIGKILL)
+  #expect(copy.wait(timeout: 5) == .signalled(SIGKILL), "\(copy.log)")
 }

@@ -2,6 +2,7 @@
 import Foundation
 import LinuxIO
 import SystemPackage
+import TestSupport
 import Testing
 
 /// A directory that goes with the test.
@@ -20,17 +21,6 @@ final class Scratch {
       atPath: (full as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
     try! Data(contents.utf8).write(to: URL(fileURLWithPath: full))
     return full
-  }
-}
-
-/// Whether it holds at last. What we close, a child of another test has open until its exec, and with it
-/// the lock.
-func atLast(_ condition: () throws -> Bool) rethrows -> Bool {
-  let deadline = Deadline.after(seconds: 60)
-  while true {
-    if try condition() { return true }
-    if deadline.hasPassed { return false }
-    sleep(seconds: 0.005)
   }
 }
 
@@ -65,8 +55,9 @@ func atLast(_ condition: () throws -> Bool) rethrows -> Bool {
       #expect(try LockFile.acquire(path) == nil ? true : false)
       #expect(try LockFile.holder(of: path) == getpid())
     }
-    #expect(try atLast { try LockFile.holder(of: path) == nil })
-    #expect(try atLast { try LockFile.acquire(path) != nil ? true : false })
+    // A child of another test has what we close open until its exec, and with it the lock.
+    #expect(try eventually { try LockFile.holder(of: path) == nil })
+    #expect(try eventually { try LockFile.acquire(path) != nil ? true : false })
   }
 
   @Test func ringIsContiguousEverywhere() throws {

@@ -2,6 +2,7 @@
 import Foundation
 import LinuxIO
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite struct SocketTests {
@@ -34,18 +35,7 @@ import Testing
   }
 
   @Test func refusedConnectionThrows() throws {
-    // Bound, so that the port is nobody else's, and not listening.
-    let silent = Descriptor(owning: socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(silent.raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    #expect(result == 0)
-    let bound = try SocketAddress.local(of: silent.raw)
+    let bound = SocketAddress.ipv4(address: [127, 0, 0, 1], port: UInt16(try freePort()))
     #expect(throws: Errno.connectionRefused) {
       _ = try connectStream(to: bound, deadline: soon).raw
     }

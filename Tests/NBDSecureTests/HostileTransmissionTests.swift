@@ -56,7 +56,7 @@ import Testing
     let server = try FakeServer(.ipv4) { try fault.play($0) }
     let begin = now()
     // Whatever the server does say must not come too late for it.
-    let ioTimeout: UInt64 = fault.name.hasSuffix("silence") ? 2 : 600
+    let ioTimeout: UInt64 = fault.isSilent ? 2 : 600
     let connection = try connect(to: server.port, trusting: pki.trustOnly)
     let relay = try Relay(
       settings: Relay.Settings(

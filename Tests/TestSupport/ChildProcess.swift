@@ -61,12 +61,23 @@ package final class ChildProcess: @unchecked Sendable {
 
   /// Nobody tells how another's child ended: gone, or waiting for its parent, is ended.
   private var daemonEnding: Outcome.Ending? {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ") Z"
-    return text.contains(") Z") ? .exited(0) : nil
+    [nil, "Z"].contains(state) ? .exited(0) : nil
+  }
+
+  /// The letter of its state (proc(5)); nil when it is gone.
+  private var state: Character? {
+    let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+    return text?.split(separator: ") ").last?.first
   }
 
   /// Sends a signal to the process alone, while it runs.
   package func signal(_ number: Int32) { if isRunning { kill(pid, number) } }
+
+  /// Makes it stand still until it gets SIGCONT; whether it does.
+  package func pause() -> Bool {
+    signal(SIGSTOP)
+    return eventually { state == "T" }
+  }
 
   /// Waits for the end; nil when it is still running after that time, on a quiet machine.
   package func wait(timeout: Double) -> Outcome.Ending? {

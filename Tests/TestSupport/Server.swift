@@ -140,33 +140,21 @@ package final class Server: Sendable {
         environment: launch.environment, log: directory.file("log"),
         inherited: [listener.descriptor])
     case .byItself:
-      var attempt = 0
-      while true {
-        attempt += 1
-        let candidate = configuration.transport == .unix ? 0 : try freePort()
-        let path = configuration.transport == .unix ? directory.file("nbd.sock") : ""
-        try launch.prepare(port: candidate, socketPath: path)
-        // nbd-server in the foreground serves one connection only, so it runs as a daemon.
-        let started = try run(launch.program, launch.arguments, directory: directory.path)
-        let ready = eventually(within: started.status == 0 ? 10 : 0) {
-          launch.daemon != nil
-            && isListening(port: candidate, socketPath: path, configuration.transport)
-        }
-        if ready, let pid = launch.daemon {
-          let daemon = ChildProcess(adopting: pid, log: directory.file("log"))
-          // It writes the file before it has the port.
-          if daemon.isRunning {
-            (port, socketPath, process) = (candidate, path, daemon)
-            break
-          }
-        }
-        // Another process may have been given the port in between.
-        guard attempt < 5 else {
-          let daemon = launch.daemon.map { "process \($0)" } ?? "no process"
-          throw SystemError(
-            launch.program, because: "\(daemon) listens on port \(candidate): \(started)")
-        }
+      let port = configuration.transport == .unix ? 0 : try freePort()
+      let path = configuration.transport == .unix ? directory.file("nbd.sock") : ""
+      (self.port, socketPath) = (port, path)
+      try launch.prepare(port: port, socketPath: path)
+      // nbd-server in the foreground serves one connection only, so it runs as a daemon.
+      let started = try run(launch.program, launch.arguments, directory: directory.path)
+      let ready = eventually(within: started.status == 0 ? 10 : 0) {
+        launch.daemon != nil
+          && isListening(port: port, socketPath: path, configuration.transport)
       }
+      guard ready, let pid = launch.daemon else {
+        let daemon = launch.daemon.map { "process \($0)" } ?? "no process"
+        throw SystemError(launch.program, because: "\(daemon) listens on port \(port): \(started)")
+      }
+      process = ChildProcess(adopting: pid, log: directory.file("log"))
     }
   }
 

@@ -5,6 +5,8 @@ package struct TransmissionFault: Sendable, CustomStringConvertible {
   /// Its name, under which the tests keep what must come of it.
   package let name: String
   package var description: String { name }
+  /// Whether it ends in silence, which only a time limit ends.
+  package var isSilent: Bool { name.hasSuffix("silence") }
   /// GnuTLS priorities of the server.
   package let priority: String
   private let script: @Sendable (FakeConnection, UInt64) throws -> Void

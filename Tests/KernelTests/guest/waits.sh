@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# How long things may take. Sourced by lib.sh and by scenarios/common.sh, which define fail.
+# How long things may take. Sourced by lib.sh, by scenarios/common.sh and by the package's
+# tests, which define fail.
 # shellcheck shell=bash
 
 # How many times longer than on a quiet machine anything may take: several guests share the processors

@@ -2,43 +2,6 @@
 import Foundation
 import TestSupport
 
-/// `nbd-secure proxy` in the background, on a socket in a directory of its own.
-final class ProxyProcess {
-  let socket: String
-  let process: ChildProcess
-  private let directory: TemporaryDirectory
-
-  /// Starts it and returns when it listens.
-  init(_ arguments: [String], environment: [String: String] = [:]) throws {
-    directory = try TemporaryDirectory()
-    socket = directory.file("proxy.sock")
-    process = try ChildProcess(
-      nbdSecurePath, ["proxy", "--listen", socket] + arguments, environment: environment,
-      log: directory.file("log"))
-    let path = socket
-    let process = process
-    guard eventually(within: 20, { process.log.contains("\(path)\n") || !process.isRunning }),
-      process.isRunning
-    else { throw SystemError("proxy", because: process.log) }
-  }
-
-  /// For libnbd and QEMU.
-  var uri: String { "nbd+unix:///?socket=\(socket)" }
-
-  var log: String { process.log }
-
-  /// The most memory that was ever resident, MiB.
-  var peakMemory: Int {
-    let status =
-      (try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)) ?? ""
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-    return (line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) / 1024
-  }
-
-  /// A path in the proxy's directory.
-  func file(_ name: String) -> String { directory.file(name) }
-}
-
 /// An nbdkit over TLS on a port of its own, which can be killed and started again there.
 final class RestartableServer {
   let port: Int
